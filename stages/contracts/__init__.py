@@ -1,0 +1,1 @@
+"""What stages agree on: settings, paths and one module per artifact."""

@@ -1,0 +1,83 @@
+"""data/manifest.json: what the dataset is made of, photo by photo."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.contracts.paths import MANIFEST
+from stages.runtime.errors import UserError
+from stages.runtime.files import write_json
+
+
+class Photo(BaseModel):
+    """One photo with its caption."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    filename: str = Field(description="relative to the photo folder, with forward slashes")
+    sha256: str
+    size_bytes: int
+    width: int = Field(description="px, as seen: after EXIF rotation")
+    height: int
+    caption_file: str = Field(description="relative to the captions folder")
+    caption_text: str
+    caption_sha256: str
+    phash: str = Field(description="64-bit perceptual hash, 16 hexadecimal digits")
+    group: int = Field(description="near-duplicates share a group; a group lies on one side of the split")
+    split: Literal["train", "holdout"]
+
+
+class Summary(BaseModel):
+    """The dataset at a glance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    total_images: int
+    total_captions: int
+    unique_captions: int
+    caption_distribution: dict[str, int] = Field(description="caption -> how many photos have it, most frequent first")
+    mean_image_size_bytes: float
+    resolution_set: list[str] = Field(description="'WIDTHxHEIGHT', sorted")
+    train_images: int
+    holdout_images: int
+    duplicates: list[list[str]] = Field(description="groups of files that are (nearly) the same picture")
+    warnings: list[str]
+
+
+class Manifest(BaseModel):
+    """The dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    trigger: str
+    class_word: str
+    photos: str = Field(description="the photo folder as params.yaml names it")
+    captions: str
+    images: list[Photo]
+    summary: Summary
+
+    def side(self, split: Literal["train", "holdout"]) -> list[Photo]:
+        """The photos of one side of the split, sorted by file name."""
+        return [photo for photo in self.images if photo.split == split]
+
+
+def write_manifest(manifest: Manifest, path: Path = MANIFEST) -> None:
+    """Write the manifest as JSON."""
+    write_json(path, manifest.model_dump(mode="json"))
+
+
+def read_manifest(path: Path = MANIFEST) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        UserError: when it is missing or does not follow the schema.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(path, "not found", "run `dvc repro manifest`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "write it again") from None

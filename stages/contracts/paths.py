@@ -1,0 +1,29 @@
+"""Where every artifact lies, relative to the workspace (the folder the command is started in)."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+CAPTIONS = Path("data/captions")
+MANIFEST = Path("data/manifest.json")
+REGULARIZATION = Path("data/regularization")
+
+LORA = Path("models/lora")
+LOSS = Path("metrics/loss.csv")
+
+SWEEP_IMAGES = Path("data/sweep")
+SWEEP_SUMMARY = Path("metrics/sweep_summary.csv")
+SWEEP_TOP10 = Path("metrics/top10_by_similarity.csv")
+SWEEP_CHOICE = Path("metrics/sweep_choice.json")
+SWEEP_MONTAGE = Path("metrics/sweep_montage.png")
+
+EVAL_IMAGES = Path("data/eval")
+PER_IMAGE = Path("metrics/per_image.csv")
+SCORECARD = Path("metrics/scorecard.json")
+REPORT = Path("metrics/report.md")
+EVAL_MONTAGE = Path("metrics/eval_montage.png")
+
+VERSIONS = Path("metrics/versions")
+COMPARISON = Path("metrics/comparison.json")
+COMPARISON_REPORT = Path("metrics/comparison_report.md")
+HISTORY = Path("metrics/history.jsonl")

@@ -1,0 +1,154 @@
+"""metrics/scorecard.json and metrics/per_image.csv: what eval says about one version."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.contracts.paths import SCORECARD, SWEEP_CHOICE
+from stages.runtime.errors import UserError
+from stages.runtime.files import write_json
+
+PER_IMAGE_COLUMNS = (
+    "set",  # lora: the version; base: the base model alone, same prompts, seeds and starting noise
+    "prompt_index", "prompt", "seed", "file",
+    "face_found",  # 0 or 1
+    "similarity",  # mean raw cosine to the holdout photos, face pack; 0 where no face is found
+    "second_similarity",  # the same under the second judge
+    "likeness",  # similarity on the ruler: 0 base, 100 real
+    "second_likeness",
+    "passed",  # 1 where similarity >= thresholds.face_pass
+    "texture_score", "color_naturalness_score", "realism_score",  # skin, 0..1; 0 where no face is found
+    "adherence",  # CLIP cosine of picture and prompt
+)  # fmt: skip
+
+
+class Settings(BaseModel):
+    """One cell of the sweep: the settings to use a LoRA with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str
+    mode: str
+    checkpoint: int = Field(description="training step; the LoRA file that was used")
+    lora: str = Field(description="path of the LoRA file")
+    guidance: float
+    sampler: str
+    strength: float
+
+
+class Cell(Settings):
+    """A cell with its scores over the sweep's prompts and seeds."""
+
+    images: int
+    similarity_mean: float
+    pass_rate: float
+    detection_rate: float
+
+
+class Choice(BaseModel):
+    """metrics/sweep_choice.json: the settings that eval judges."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    best: Cell
+    worst: Cell
+    cells: int
+    images: int
+
+
+class Interval(BaseModel):
+    """A bootstrap percentile interval."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: float
+    high: float
+
+
+class Anchors(BaseModel):
+    """The two ends of the likeness ruler, as raw cosines under one judge."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: float = Field(description="mean similarity of the base model's pictures: 0 on the ruler")
+    real: float = Field(description="mean similarity of training photos to holdout photos: 100 on the ruler")
+
+
+class Scorecard(BaseModel):
+    """How good one version is, and what it was made from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str = Field(description="12 hexadecimal digits from what went in: the same inputs have the same id")
+    lora_version: str
+    lora_sha256: str
+    protocol: str = Field(description="sha256 of how it was measured; figures of two protocols are never compared")
+    dataset: str
+    dataset_manifest_sha256: str
+    training_params: dict[str, Any]
+    notes: str
+    images_evaluated: int
+    face_detection_rate: float
+    face_similarity_mean: float
+    face_similarity_interval: Interval
+    face_similarity_pass: float = Field(description="share of pictures at or above thresholds.face_pass")
+    second_similarity_mean: float
+    second_similarity_interval: Interval
+    likeness: float = Field(description="ruler, face pack: 0 base, 100 real, above 100 copying")
+    likeness_interval: Interval
+    second_likeness: float
+    second_likeness_interval: Interval
+    anchors: Anchors
+    second_anchors: Anchors
+    texture_score: float
+    color_naturalness_score: float
+    skin_realism_mean: float
+    prompt_adherence_mean: float
+    base_prompt_adherence_mean: float
+    overall_score: float
+    overall_grade: str
+    best_config: Cell
+    worst_config: Cell
+    thresholds: dict[str, Any]
+    licences: dict[str, str]
+
+
+def _read(model: type[BaseModel], path: Path, todo: str) -> Any:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(path, "not found", todo) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", todo) from None
+
+
+def read_scorecard(path: Path = SCORECARD) -> Scorecard:
+    """Read a scorecard.
+
+    Raises:
+        UserError: when it is missing or does not follow the schema.
+    """
+    scorecard: Scorecard = _read(Scorecard, path, "run `dvc repro eval`")
+    return scorecard
+
+
+def write_scorecard(scorecard: Scorecard, path: Path = SCORECARD) -> None:
+    """Write the scorecard as JSON."""
+    write_json(path, scorecard.model_dump(mode="json"))
+
+
+def read_choice(path: Path = SWEEP_CHOICE) -> Choice:
+    """Read the sweep's choice.
+
+    Raises:
+        UserError: when it is missing or does not follow the schema.
+    """
+    choice: Choice = _read(Choice, path, "run `dvc repro sweep`")
+    return choice
+
+
+def write_choice(choice: Choice, path: Path = SWEEP_CHOICE) -> None:
+    """Write the sweep's choice as JSON."""
+    write_json(path, choice.model_dump(mode="json"))

@@ -1,0 +1,316 @@
+"""The sections of params.yaml: typed, closed and frozen.  One wrong key stops the run, and all are named at once."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stages.contracts.paths import PARAMS
+from stages.runtime.errors import UserError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Mode = Literal["lora", "lora+instantid", "lora+ipadapter"]
+Sampler = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc"]
+
+
+def _a_door(name: str) -> str:
+    if name.count(":") != 1:
+        raise ValueError("not a known backend; a class of your own is written module:Class")
+    return name
+
+
+Door = Annotated[str, AfterValidator(_a_door)]
+"""``module:Class``: the one door for a backend of the user's own."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(Section):
+    """Whose photos, and how they are divided."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="names the LoRA file")
+    photos: Path = Field(description="folder of photos, read recursively")
+    trigger: str = Field(min_length=1, description="the rare word that will mean this person")
+    class_word: str = Field(min_length=1, description="what the person is to the base model: woman, man, person")
+    holdout_fraction: Fraction = Field(0.2, description="share of the photos kept from training, as references")
+    holdout_min: int = Field(10, ge=0, description="never fewer holdout photos than this")
+    duplicate_distance: int = Field(
+        6, ge=0, le=64, description="pHash Hamming distance up to which photos are near-duplicates"
+    )
+    seed: Seed = Field(0, description="of the split")
+
+
+class Caption(Section):
+    """Who writes the captions."""
+
+    backend: Literal["blip2", "template"] | Door = "blip2"
+    model: Path | None = Field(None, description="folder of the captioning model; not used by template")
+    prompt: str = Field("", description="text that the model continues")
+    template: str = Field("{trigger}, a photo of a {class_word}", description="the caption of backend template")
+    max_new_tokens: Count = 48
+    micro_batch: Count = Field(4, description="images per forward pass, padded to this size")
+
+
+class Regularize(Section):
+    """Class images that keep the class word from becoming the person (prior preservation, arXiv:2208.12242)."""
+
+    source: Literal["none", "base", "folder", "urls"] = "base"
+    base: Path | None = Field(None, description="base model folder that draws the class images")
+    folder: Path | None = Field(None, description="folder of class images, with or without .txt captions")
+    urls: Path | None = Field(None, description="file of lines 'sha256 url'")
+    prompts: tuple[str, ...] = Field((), description="class prompts; {class_word} is filled in")
+    count: int = Field(0, ge=0, description="how many images, dealt over the prompts")
+    resolution: Count = 1024
+    steps: Count = 30
+    guidance: Annotated[float, Field(ge=1)] = 5.0
+    sampler: Sampler = "euler"
+    micro_batch: Count = 4
+    seed: Seed = 0
+
+
+class Optimizer(Section):
+    """AdamW (arXiv:1711.05101) or Prodigy (arXiv:2306.06101), which finds its own rate: learning_rate 1.0."""
+
+    name: Literal["prodigy", "adamw", "adamw8bit"] = "prodigy"
+    learning_rate: Positive = 1.0
+    text_encoder_rate: Positive | None = Field(None, description="rate of the text encoders; default learning_rate")
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    d_coef: Positive = Field(1.0, description="Prodigy: scales the rate it finds")
+    safeguard_warmup: bool = True
+    use_bias_correction: bool = True
+    max_grad_norm: Annotated[float, Field(ge=0)] = Field(1.0, description="0 turns clipping off")
+
+
+class Train(Section):
+    """How the LoRA is trained."""
+
+    backend: Literal["diffusers"] | Door = "diffusers"
+    version: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="names this recipe's result, e.g. v3")
+    base: Path = Field(description="base model folder (diffusers layout)")
+    resolution: Count = 1024
+    rank: Count = 16
+    alpha: Positive | None = Field(None, description="default: the rank, so that the scale is 1")
+    layers: Literal["attention", "attention+feed_forward", "all"] = Field(
+        "attention", description="which UNet layers get a LoRA; all adds the transformers' projections"
+    )
+    text_encoders: bool = Field(False, description="train a LoRA on both text encoders too")
+    optimizer: Optimizer = Optimizer()
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    steps: Count = 2500
+    batch: Count = Field(1, description="training photos per step")
+    prior_batch: int = Field(0, ge=0, description="regularization images per step")
+    prior_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the regularization images' loss")
+    min_snr_gamma: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="min-SNR weighting (arXiv:2303.09556); 0 is off"
+    )
+    flip: bool = Field(False, description="mirror photos at random; wrong for asymmetric faces")
+    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    gradient_checkpointing: bool = False
+    checkpoint_every: Count = 500
+    holdout_every: Count = Field(250, description="steps between measurements of the holdout loss")
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.optimizer.name == "prodigy" and self.optimizer.learning_rate > 10:
+            raise ValueError("optimizer.learning_rate: Prodigy finds its own rate; 1.0 is usual")
+        if self.checkpoint_every > self.steps:
+            raise ValueError(f"checkpoint_every: {self.checkpoint_every} is more than steps ({self.steps})")
+        return self
+
+
+class Draw(Section):
+    """How pictures are drawn, in sweep and eval alike."""
+
+    backend: Literal["diffusers"] | Door = "diffusers"
+    resolution: Count = 1024
+    steps: Count = 30
+    negative_prompt: str = ""
+    micro_batch: Count = Field(4, description="pictures per forward pass, padded to this size")
+
+
+class Sweep(Draw):
+    """The grid of settings that is drawn and scored.  Its prompts and seeds are its own, never eval's."""
+
+    bases: tuple[Path, ...] = Field(min_length=1, description="base model folders")
+    modes: tuple[Mode, ...] = ("lora",)
+    checkpoints: tuple[int, ...] = Field((), description="training steps; empty: every checkpoint that was saved")
+    guidance: tuple[Annotated[float, Field(ge=1)], ...] = Field((5.0,), min_length=1)
+    samplers: tuple[Sampler, ...] = Field(("euler",), min_length=1)
+    strengths: tuple[Annotated[float, Field(ge=0, le=2)], ...] = Field((1.0,), min_length=1)
+    prompts: tuple[str, ...] = Field(min_length=1, description="{trigger} and {class_word} are filled in")
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+
+
+class Eval(Draw):
+    """The protocol of judging: fresh pictures with the chosen settings on prompts and seeds of its own."""
+
+    prompts: tuple[str, ...] = Field(min_length=1, description="{trigger} and {class_word} are filled in")
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    base_guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="guidance of the base model's own pictures")
+    base_sampler: Sampler = "euler"
+    bootstrap: Count = Field(2000, description="resamples of each interval")
+    seed: Seed = Field(0, description="of the bootstrap")
+    notes: str = Field("", description="copied into the scorecard")
+
+
+class Judge(Section):
+    """Weights that judge, and the licence they come under."""
+
+    path: Path
+    licence: str = Field(min_length=1)
+
+
+class FacePack(Judge):
+    """An InsightFace model pack: a folder with detector and recogniser."""
+
+    detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
+
+
+class Judges(Section):
+    """Who measures: the face pack, an independent second face judge, and CLIP for prompt adherence."""
+
+    faces: FacePack
+    second: Judge
+    text_image: Judge
+
+
+class Compare(Section):
+    """Which version is the yardstick, and what counts as different."""
+
+    baseline: str = Field("none", pattern=r"^[A-Za-z0-9._-]+$", description="folder in metrics/versions, or none")
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    bootstrap: Count = 5000
+    equivalence: dict[str, Positive] = Field(
+        default_factory=dict, description="per metric: a difference smaller than this does not matter"
+    )
+    guarded: tuple[str, ...] = Field((), description="metrics on which a regression forbids a recommendation")
+    seed: Seed = 0
+
+
+class Weights(Section):
+    """What the overall score is made of; the weights are divided by their sum."""
+
+    likeness: Annotated[float, Field(ge=0)] = 0.7
+    skin: Annotated[float, Field(ge=0)] = 0.3
+
+
+class Grades(Section):
+    """Smallest overall score of each grade; below D is F."""
+
+    A: Fraction = 0.85
+    B: Fraction = 0.70
+    C: Fraction = 0.55
+    D: Fraction = 0.40
+
+    def of(self, score: float) -> str:
+        """The grade of an overall score in [0, 1]."""
+        return next((g for g in "ABCD" if score >= getattr(self, g)), "F")
+
+
+class Thresholds(Section):
+    """Every number that divides good from bad."""
+
+    face_pass: Annotated[float, Field(ge=-1, le=1)] = Field(0.60, description="raw cosine of the face pack")
+    face_warn: Annotated[float, Field(ge=-1, le=1)] = 0.50
+    texture: Fraction = 0.60
+    colour: Fraction = 0.55
+    realism: Fraction = 0.60
+    weights: Weights = Weights()
+    grades: Grades = Grades()
+    promotion_grade: Literal["A", "B", "C", "D"] = "C"
+
+
+class Machine(Section):
+    """What cannot change a result, so that moving to another machine does not retrain.  Not declared in dvc.yaml."""
+
+    device: str = "cpu"
+    threads: Count = Field(2, description="CPU threads of every model; results are bitwise equal only at one count")
+    workers: Count = Field(2, description="processes and threads that read and decode files")
+    state_dir: Path | None = Field(None, description="where interrupted work is kept; default the user's cache folder")
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
+    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "machine": Machine,
+}  # fmt: skip
+UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
+
+P = TypeVar("P", bound=Section)
+
+
+def _problem(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"] if not str(part).startswith("function-"))
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key (value {error['input']!r})"
+    if error["type"] == "missing":
+        return f"{where}: missing"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')} (value {error['input']!r:.80})"
+
+
+def parse(model: type[P], values: dict[str, Any], where: object = PARAMS) -> P:
+    """Check ``values`` against ``model``.
+
+    Raises:
+        UserError: naming every wrong key with its path and its value.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = list(dict.fromkeys(_problem(e) for e in error.errors()))
+        raise UserError(where, "; ".join(problems), "mend it in conf/ (or on the command line) and run again") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping.
+
+    Raises:
+        UserError: when it is missing, not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(path, "not found", "start the command in the workspace, the folder with params.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(path, f"not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(path, "not a mapping of sections")
+    return values
+
+
+def read_params(model: type[P], path: Path = PARAMS) -> P:
+    """The sections that ``model`` (a stage's ``Params``) names, plus nothing else, from params.yaml."""
+    values = read_yaml(path)
+    return parse(model, {name: values[name] for name in model.model_fields if name in values}, path)
+
+
+class _OnlyMachine(Section):
+    machine: Machine = Machine()
+
+
+def read_machine(path: Path = PARAMS) -> Machine:
+    """The ``machine`` section of params.yaml, which no stage declares; its defaults where params.yaml has none."""
+    return read_params(_OnlyMachine, path).machine
+
+
+def check_params(path: Path = PARAMS) -> None:
+    """Validate every section of params.yaml, and that there is no other.
+
+    Raises:
+        UserError: naming every problem of every section at once.
+    """
+    from pydantic import create_model
+
+    fields: dict[str, Any] = {name: (section, ...) for name, section in SECTIONS.items()}
+    fields |= {name: (Any, None) for name in UNREAD}
+    parse(create_model("Everything", __base__=Section, **fields), read_yaml(path), path)

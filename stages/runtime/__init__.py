@@ -1,0 +1,1 @@
+"""What every program needs: errors, atomic files, stage entry, progress, seeds, provenance."""

@@ -1,0 +1,25 @@
+"""Content hashes: what a result was made from."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """sha256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def hash_path(path: Path) -> str:
+    """sha256 of a file, or of a folder's relative names and file hashes in sorted order."""
+    if path.is_file():
+        return hash_file(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return hash_json([[p.relative_to(path).as_posix(), hash_file(p)] for p in files])
