@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {"runtime": 0, "contracts": 1, "measures": 2, "reports": 2, "backends": 3, "flows": 4}
 STAGE, COMMAND = 5, 6
 HEAVY = frozenset(
-    {"torch", "diffusers", "transformers", "peft", "accelerate", "insightface", "onnxruntime", "prodigyopt", "xformers", "bitsandbytes"}
-)  # fmt: skip
+    "torch diffusers transformers peft accelerate insightface onnxruntime prodigyopt xformers bitsandbytes".split()
+)
 
 
 def room_of(module: str) -> str | None:

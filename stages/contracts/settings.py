@@ -264,11 +264,19 @@ def parse(model: type[P], values: dict[str, Any], where: object = PARAMS) -> P:
     Raises:
         UserError: naming every wrong key with its path and its value.
     """
+    problems = find_problems(model, values)
+    if problems:
+        raise UserError(where, "; ".join(problems), "mend it in conf/ (or on the command line) and run again")
+    return model.model_validate(values)
+
+
+def find_problems(model: type[Section], values: dict[str, Any]) -> list[str]:
+    """Every wrong key of ``values`` under ``model``, with its path and its value; empty when all is well."""
     try:
-        return model.model_validate(values)
+        model.model_validate(values)
     except ValidationError as error:
-        problems = list(dict.fromkeys(_problem(e) for e in error.errors()))
-        raise UserError(where, "; ".join(problems), "mend it in conf/ (or on the command line) and run again") from None
+        return list(dict.fromkeys(_problem(e) for e in error.errors()))
+    return []
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -303,14 +311,19 @@ def read_machine(path: Path = PARAMS) -> Machine:
     return read_params(_OnlyMachine, path).machine
 
 
+def everything() -> type[Section]:
+    """The model of the whole params.yaml: every section, and no other."""
+    from pydantic import create_model
+
+    fields: dict[str, Any] = {name: (section, ...) for name, section in SECTIONS.items()}
+    fields |= dict.fromkeys(UNREAD, (Any, None))
+    return create_model("Everything", __base__=Section, **fields)
+
+
 def check_params(path: Path = PARAMS) -> None:
     """Validate every section of params.yaml, and that there is no other.
 
     Raises:
         UserError: naming every problem of every section at once.
     """
-    from pydantic import create_model
-
-    fields: dict[str, Any] = {name: (section, ...) for name, section in SECTIONS.items()}
-    fields |= {name: (Any, None) for name in UNREAD}
-    parse(create_model("Everything", __base__=Section, **fields), read_yaml(path), path)
+    parse(everything(), read_yaml(path), path)

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,10 +44,8 @@ class Progress:
         sys.stderr.flush()
         beat = {"stage": self.stage, "step": self.done, "total": self.total, "rate": rate, "eta_s": left,
                 "time": time.time(), "pid": os.getpid(), "numbers": numbers}  # fmt: skip
-        try:
+        with suppress(OSError):  # a heartbeat must never stop the work that it reports
             write_text(HEARTBEAT, json.dumps(beat) + "\n")
-        except OSError:
-            pass  # a heartbeat must never stop the work that it reports
 
 
 def track(items: Iterable[T], stage: str, total: int, unit: str = "image") -> Iterator[T]:

@@ -1,0 +1,1 @@
+"""The only rooms that import torch, diffusers, transformers, insightface and onnxruntime."""

@@ -1,0 +1,36 @@
+"""The protocol of judging: what a figure depends on except LoRA, base model and chosen settings."""
+
+from stages.contracts.manifest import Manifest
+from stages.contracts.settings import Dataset, Eval, Judges
+from stages.runtime.provenance import hash_json, hash_path
+
+
+def fill(prompt: str, dataset: Dataset) -> str:
+    """The prompt that is drawn: {trigger} and {class_word} filled in."""
+    return prompt.replace("{trigger}", dataset.trigger).replace("{class_word}", dataset.class_word)
+
+
+def protocol_hash(settings: Eval, dataset: Dataset, judges: Judges, manifest: Manifest) -> str:
+    """sha256 of how pictures are drawn and measured; figures under two hashes are never compared.
+
+    In it: prompts, seeds, steps, resolution, negative prompt, the base model's guidance and sampler, the judges' bytes,
+    the photos on either side of the split (references and ruler), the bootstrap.  Not in it: what a version may differ
+    in (base model, LoRA, chosen settings), thresholds, licences and notes, and what cannot change a number.
+    """
+    return hash_json(
+        {
+            "prompts": [fill(prompt, dataset) for prompt in settings.prompts],
+            "seeds": list(settings.seeds),
+            "steps": settings.steps,
+            "resolution": settings.resolution,
+            "negative_prompt": settings.negative_prompt,
+            "base_guidance": settings.base_guidance,
+            "base_sampler": settings.base_sampler,
+            "bootstrap": [settings.bootstrap, settings.seed],
+            "faces": [hash_path(judges.faces.path), judges.faces.detection_size],
+            "second": hash_path(judges.second.path),
+            "text_image": hash_path(judges.text_image.path),
+            "holdout": sorted(photo.sha256 for photo in manifest.side("holdout")),
+            "train": sorted(photo.sha256 for photo in manifest.side("train")),
+        }
+    )

@@ -1,0 +1,111 @@
+"""Everything that can be known to be wrong before a stage runs: DVC removes a stage's outs first and starts it then."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.backends.door import load_class
+from stages.contracts.comparison import METRICS
+from stages.contracts.paths import PARAMS, VERSIONS
+from stages.contracts.settings import (
+    SECTIONS,
+    Caption,
+    Compare,
+    Dataset,
+    Judges,
+    Regularize,
+    Section,
+    Sweep,
+    Train,
+    everything,
+    find_problems,
+    read_yaml,
+)
+from stages.flows.versions import list_versions
+from stages.runtime.errors import UserError
+
+
+def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
+    """One line per problem of params.yaml: wrong keys and values and, with ``files``, what it names and is not there.
+
+    Raises:
+        UserError: when params.yaml is missing or is not YAML.
+    """
+    values = read_yaml(path)
+    problems = find_problems(everything(), values)
+    made = outs_of_dvc() if files else set()
+    for name in SECTIONS:
+        section = _section(name, values)
+        if section is None:
+            continue
+        problems += _disagreements(name, section)
+        if files:
+            problems += [problem for key, named in _named(section) for problem in _absent(key, named, made)]
+    return list(dict.fromkeys(problems))
+
+
+def _section(name: str, values: dict[str, Any]) -> Section | None:
+    """A section that is right in itself; what is wrong with the others has been said."""
+    try:
+        return SECTIONS[name].model_validate(values.get(name))
+    except ValidationError:
+        return None
+
+
+def _disagreements(name: str, section: Section) -> list[str]:
+    """What a section says that the rest of the workspace does not know."""
+    problems = []
+    backend = getattr(section, "backend", "")
+    if ":" in backend:
+        try:
+            load_class(f"{name}.backend", backend)
+        except UserError as error:
+            problems.append(str(error))
+    if isinstance(section, Compare):
+        unknown = sorted({*section.equivalence, *section.guarded} - set(METRICS))
+        problems += [f"compare: no such metric: {metric} (known: {', '.join(METRICS)})" for metric in unknown]
+        versions = list_versions()
+        if section.baseline not in ("none", *versions):
+            known = ", ".join(versions) or "none yet"
+            problems.append(f"compare.baseline: no version {section.baseline!r} in {VERSIONS} (there is: {known})")
+    return problems
+
+
+def _absent(key: str, path: Path, made: set[Path]) -> list[str]:
+    if path.exists() or path.resolve() in made:
+        return []
+    return [f"{key}: {path.as_posix()} is not there"]
+
+
+def outs_of_dvc(workspace: Path = Path()) -> set[Path]:
+    """What DVC makes or fetches before it is needed: outs of the dvc.yaml and .dvc files here and one folder below."""
+    made = {path.with_suffix("").resolve() for path in [*workspace.glob("*.dvc"), *workspace.glob("*/*.dvc")]}
+    for pipeline in [*workspace.glob("dvc.yaml"), *workspace.glob("*/dvc.yaml")]:
+        for stage in (read_yaml(pipeline).get("stages") or {}).values():
+            folder = pipeline.parent / str(stage.get("wdir", "."))
+            outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage.get("outs") or []]
+            made |= {(folder / str(out)).resolve() for out in outs}
+    return made
+
+
+def _named(section: Section) -> Iterator[tuple[str, Path]]:
+    """Files and folders that a section needs, with the key that names each."""
+    match section:
+        case Dataset(photos=photos):
+            yield "dataset.photos", photos
+        case Caption(backend="blip2", model=model) if model is not None:
+            yield "caption.model", model
+        case Regularize(source="base", base=base) if base is not None:
+            yield "regularize.base", base
+        case Regularize(source="folder", folder=folder) if folder is not None:
+            yield "regularize.folder", folder
+        case Regularize(source="urls", urls=urls) if urls is not None:
+            yield "regularize.urls", urls
+        case Train(base=base):
+            yield "train.base", base
+        case Sweep(bases=bases):
+            yield from ((f"sweep.bases.{i}", base) for i, base in enumerate(bases))
+        case Judges():
+            yield from ((f"judges.{key}.path", getattr(section, key).path) for key in Judges.model_fields)

@@ -1,0 +1,255 @@
+"""Draw pictures and score them: what sweep, eval and whoever else judges pictures do the same way."""
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.backends.faces import open_face_judge, open_second_judge
+from stages.backends.generate import open_generator
+from stages.backends.text_image import open_text_image_judge
+from stages.contracts.generation import FaceJudge, Generator, ImageRequest, SecondJudge, TextImageJudge
+from stages.contracts.manifest import Photo, read_manifest
+from stages.contracts.paths import MANIFEST
+from stages.contracts.protocol import fill
+from stages.contracts.scorecard import Settings
+from stages.contracts.settings import Dataset, Draw, Eval, Judges, Machine, Sweep
+from stages.measures.identity import similarities
+from stages.measures.skin import (
+    NO_FACE,
+    SkinFeatures,
+    SkinReferences,
+    SkinScore,
+    skin_features,
+    skin_references,
+    skin_score,
+)
+from stages.runtime.errors import UserError
+from stages.runtime.pictures import read_picture, resize, write_png
+from stages.runtime.provenance import hash_json, hash_path
+from stages.runtime.state import work_folder
+
+TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed, never a number
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """The judges, opened."""
+
+    faces: FaceJudge
+    second: SecondJudge
+    text_image: TextImageJudge
+
+
+@dataclass(frozen=True)
+class References:
+    """What pictures are compared with: real photos that no LoRA was trained on."""
+
+    first: np.ndarray  # float32 (R, D), the face pack's unit embeddings
+    second: np.ndarray  # float32 (R, D2), the second judge's
+    skin: SkinReferences
+    faceless: int  # photos in which no face was found, left out
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture to draw: how, what it should show in words that a judge knows, and where it goes."""
+
+    request: ImageRequest
+    prompt_index: int
+    shows: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the judges say about one picture."""
+
+    face_found: bool
+    similarity: float  # mean raw cosine to the references, 0 without a face
+    second_similarity: float
+    skin: SkinScore  # 0 without a face
+    adherence: float  # CLIP cosine of picture and prompt
+
+    def passes(self, threshold: float) -> bool:
+        """Whether the face is there and its similarity reaches ``threshold``."""
+        return self.face_found and self.similarity >= threshold
+
+
+def open_instruments(judges: Judges, machine: Machine) -> Instruments:
+    """Open all three judges.
+
+    Raises:
+        UserError: when the weights of one are missing.
+    """
+    return Instruments(
+        open_face_judge(judges.faces, machine),
+        open_second_judge(judges.second, machine),
+        open_text_image_judge(judges.text_image, machine),
+    )
+
+
+def without_trigger(prompt: str, dataset: Dataset) -> str:
+    """The prompt that the text-image judge reads: the trigger is a word that it cannot know."""
+    text = re.sub(r"\s+", " ", prompt.replace("{trigger}", "").replace("{class_word}", dataset.class_word))
+    return re.sub(r"\s*,(\s*,)*", ",", text).strip(" ,")
+
+
+def request_of(cell: Settings, draw: Draw, prompt: str, seed: int) -> ImageRequest:
+    """The request for one picture with a cell's settings; one (prompt, seed) has one starting noise in all cells."""
+    return ImageRequest(
+        prompt=prompt, seed=seed, base=Path(cell.base), lora=Path(cell.lora) if cell.lora else None,
+        strength=cell.strength, mode=cell.mode, guidance=cell.guidance, sampler=cell.sampler, steps=draw.steps,
+        width=draw.resolution, height=draw.resolution, negative_prompt=draw.negative_prompt,
+    )  # fmt: skip
+
+
+def plan(cell: Settings, draw: Sweep | Eval, dataset: Dataset, folder: Path) -> list[Shot]:
+    """Every prompt with every seed under one cell's settings; files are named for prompt and seed."""
+    return [
+        Shot(
+            request_of(cell, draw, fill(prompt, dataset), seed),
+            number,
+            without_trigger(prompt, dataset),
+            folder / f"p{number:02d}_s{seed}.png",
+        )
+        for number, prompt in enumerate(draw.prompts)
+        for seed in draw.seeds
+    ]
+
+
+def read_photos(folder: Path, photos: Sequence[Photo], resolution: int) -> Iterator[np.ndarray]:
+    """Photos as uint8 RGB, shrunk so that the longer side is at most ``resolution``: as detailed as drawn pictures."""
+    for photo in photos:
+        pixels = read_picture(folder / photo.filename)
+        factor = resolution / max(pixels.shape[:2])
+        if factor < 1:
+            pixels = resize(pixels, max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
+        yield pixels
+
+
+def make_references(images: Iterable[np.ndarray], instruments: Instruments) -> References:
+    """Measure the reference photos, uint8 (H, W, 3) RGB.
+
+    Raises:
+        UserError: when no face is found in any of them.
+    """
+    images = list(images)
+    faces = instruments.faces.faces(images)
+    second = [e for e in instruments.second.embed(images, faces) if e is not None]
+    found = [(image, face) for image, face in zip(images, faces, strict=True) if face is not None]
+    skins = [skin_features(image, face.landmarks) for image, face in found]
+    seen = [skin for skin in skins if skin is not None]
+    if not found or not second or not seen:
+        what = f"no usable face in any of the {len(images)}"
+        raise UserError("holdout photos", what, "use photos that show the face, or another judges.faces.detection_size")
+    first = np.stack([face.embedding for _, face in found])
+    return References(first, np.stack(second), skin_references(seen), len(images) - len(found))
+
+
+def score(
+    images: Iterable[np.ndarray], prompts: Iterable[str], references: References, instruments: Instruments
+) -> Iterator[Score]:
+    """Score pictures, uint8 (H, W, 3) RGB, as they come, each with what it should show."""
+    pairs = zip(images, prompts, strict=True)
+    while together := list(islice(pairs, TOGETHER)):
+        yield from _score_together([i for i, _ in together], [p for _, p in together], references, instruments)
+
+
+def _score_together(
+    images: list[np.ndarray], prompts: list[str], references: References, instruments: Instruments
+) -> list[Score]:
+    faces = instruments.faces.faces(images)
+    first = similarities([face.embedding if face else None for face in faces], references.first)
+    second = similarities(instruments.second.embed(images, faces), references.second)
+    adherence = instruments.text_image.adherence(images, prompts)
+    scores = []
+    for i, face in enumerate(faces):
+        features: SkinFeatures | None = skin_features(images[i], face.landmarks) if face else None
+        skin = skin_score(features, references.skin) if face else NO_FACE
+        scores.append(Score(face is not None, float(first[i]), float(second[i]), skin, float(adherence[i])))
+    return scores
+
+
+def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
+    """Draw, write each picture as it comes and pass it on; what lies in ``kept`` already is not drawn again."""
+    kept.mkdir(parents=True, exist_ok=True)
+    places = [kept / f"{hash_json(_values(shot.request))}.png" for shot in shots]
+    # A request that is asked for twice is drawn once: the second time its picture lies there already.
+    missing = {place: shot.request for shot, place in zip(shots, places, strict=True) if not place.exists()}
+    drawn = iter(generator.generate(list(missing.values())))
+    for shot, place in zip(shots, places, strict=True):
+        image = read_picture(place) if place.exists() else next(drawn)
+        write_png(place, image)
+        write_png(shot.path, image)
+        yield image
+
+
+def _values(request: ImageRequest) -> dict[str, Any]:
+    return {name: value.as_posix() if isinstance(value, Path) else value for name, value in vars(request).items()}
+
+
+def check_can_draw(generator: Generator, shots: Iterable[Shot]) -> None:
+    """Refuse what cannot be drawn before anything is.
+
+    Raises:
+        UserError: naming an unknown mode or sampler, or a model file that is missing.
+    """
+    for request in dict.fromkeys(replace(shot.request, prompt="", seed=0) for shot in shots):
+        for kind, known in (("mode", generator.modes), ("sampler", generator.samplers)):
+            value = getattr(request, kind)
+            if value not in known:
+                raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
+        if not request.base.exists():
+            raise UserError(request.base, "no such base model", "fetch it (`pistachio models get`) or name another")
+        if request.lora is not None and not request.lora.is_file():
+            raise UserError(request.lora, "no such LoRA file", "run `dvc repro train`")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A generator, judges and what to compare with, ready to draw and score."""
+
+    generator: Generator
+    instruments: Instruments
+    references: References
+    kept: Path  # what an interrupted run has drawn
+
+    def score(self, shots: Sequence[Shot]) -> Iterator[Score]:
+        """Draw, write and score every shot, as they come."""
+        images = draw(self.generator, shots, self.kept)
+        return score(images, [shot.shows for shot in shots], self.references, self.instruments)
+
+
+@contextmanager
+def open_studio(
+    settings: Sweep | Eval, dataset: Dataset, judges: Judges, machine: Machine, shots: Sequence[Shot], folder: Path
+) -> Iterator[Studio]:
+    """Check everything that ``shots`` need, measure the holdout photos, and empty ``folder`` for the pictures.
+
+    Raises:
+        UserError: before anything is deleted or drawn.
+    """
+    generator = open_generator(settings.backend, machine, settings.micro_batch)
+    check_can_draw(generator, shots)
+    instruments = open_instruments(judges, machine)
+    holdout = read_manifest().side("holdout")
+    if not holdout:
+        raise UserError(MANIFEST, "no holdout photos to compare with", "raise dataset.holdout_min")
+    references = make_references(read_photos(dataset.photos, holdout, settings.resolution), instruments)
+    with work_folder(machine.state_dir, folder.name, _fingerprint(settings.backend, shots)) as kept:
+        shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
+        folder.mkdir(parents=True)
+        yield Studio(generator, instruments, references, kept)
+
+
+def _fingerprint(backend: str, shots: Sequence[Shot]) -> str:
+    requests = [shot.request for shot in shots]
+    models = sorted({path for request in requests for path in (request.base, request.lora) if path is not None})
+    return hash_json([backend, [_values(r) for r in requests], [hash_path(path) for path in models]])

@@ -1,0 +1,1 @@
+"""Numbers into markdown, montages and plots."""

@@ -1,0 +1,149 @@
+"""What the `pistachio` command prints: tables for a person, JSON for a program."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stages.contracts import paths
+from stages.contracts.comparison import Comparison
+from stages.contracts.history import Promotion
+from stages.contracts.manifest import Manifest
+from stages.contracts.scorecard import Scorecard
+
+ARTIFACTS = (
+    (paths.CAPTIONS, "a caption per photo"), (paths.MANIFEST, "the dataset, photo by photo"),
+    (paths.REGULARIZATION, "class images"), (paths.LORA, "the LoRA and its checkpoints"),
+    (paths.LOSS, "training and holdout loss"), (paths.SWEEP_SUMMARY, "every cell of the sweep"),
+    (paths.SWEEP_CHOICE, "the settings it chose"), (paths.SWEEP_MONTAGE, "the sweep at a glance"),
+    (paths.EVAL_IMAGES, "the pictures that were judged"), (paths.PER_IMAGE, "their scores"),
+    (paths.SCORECARD, "what they come to"), (paths.REPORT, "the same to read"),
+    (paths.EVAL_MONTAGE, "the pictures at a glance"), (paths.COMPARISON, "this version against the baseline"),
+    (paths.COMPARISON_REPORT, "the same to read"), (paths.HISTORY, "what was promoted"),
+)  # fmt: skip
+
+
+def _console() -> Console:
+    # A pipe or a log has no width of its own, and 80 columns would break file names.
+    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False, highlight=False)
+
+
+def _say(text: str) -> None:
+    print(" ".join(text.split()) if "\n" in text else text)
+
+
+def print_json(value: Any) -> None:
+    """Indented JSON on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: tuple[str, ...] = ()
+) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    _console().print(table)
+
+
+def print_artifacts() -> None:
+    """Every artifact, and whether it is there."""
+    rows = [(path.as_posix(), about if path.exists() else f"{about} (not made yet)") for path, about in ARTIFACTS]
+    _print_table("Artifacts", ("where", "what"), rows)
+
+
+def print_scorecard(card: Scorecard) -> None:
+    """A version's grade and its main figures, in two lines."""
+    _say(
+        f"{card.lora_version}: grade {card.overall_grade} ({card.overall_score:.3f}), "
+        f"likeness {card.likeness:.1f} of 100, similarity {card.face_similarity_mean:.3f}, "
+        f"passed {card.face_similarity_pass:.0%}, run {card.run_id}"
+    )
+    best = card.best_config
+    _say(
+        f"use {best.lora} with strength {best.strength:g}, guidance {best.guidance:g}, "
+        f"sampler {best.sampler}, mode {best.mode}"
+    )
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The recommendation, in one line."""
+    against = f" against {comparison.baseline.name}" if comparison.baseline else ""
+    advice = comparison.recommendation
+    _say(f"{comparison.candidate.name}{against}: {advice.action}. {advice.reason}")
+
+
+def print_promotion(folder: Path, row: Promotion, pictures: int, licences: dict[str, str], tag: str) -> None:
+    """What a promotion wrote, under which licences it was judged, and what to do next."""
+    grade = f"grade {row.overall_grade} ({row.overall_score:.3f})"
+    _say(f"{row.name}: {grade}, {pictures} pictures, in {folder.as_posix()}")
+    for objection in row.overruled:
+        _say(f"overruled: {objection} (why: {row.why})")
+    for judge, licence in sorted(licences.items()):
+        _say(f"judged by {judge}: {licence}")
+    if tag:
+        _say(tag)
+    _say(f"next: git add {folder.as_posix()} {paths.HISTORY.as_posix()} and commit; then compare.baseline: {row.name}")
+
+
+def print_history(rows: list[Promotion]) -> None:
+    """Every promotion, oldest first."""
+    if not rows:
+        _say("nothing was promoted yet: pistachio promote NAME")
+        return
+    cells = [
+        (r.name, f"{r.promoted_at:%Y-%m-%d %H:%M}", r.overall_grade, f"{r.overall_score:.3f}",
+         f"{r.scores['likeness']:.1f}", r.run_id, r.protocol[:12], r.why if r.forced else "")
+        for r in rows
+    ]  # fmt: skip
+    columns = ("version", "promoted (UTC)", "grade", "overall", "likeness", "run", "protocol", "forced because")
+    _print_table("History", columns, cells, right=("overall", "likeness"))
+
+
+def print_scores(scores: Any) -> None:
+    """A folder's pictures and what they come to (``flows.folder_scores.FolderScores``)."""
+    rows = [
+        (p.file, f"{p.similarity:.3f}" if p.face_found else "no face", "yes" if p.passed else "no")
+        for p in scores.pictures
+    ]
+    _print_table("", ("picture", "similarity", "passed"), rows, right=("similarity",))
+    if scores.references_without_face:
+        _say(f"no face in the references {', '.join(scores.references_without_face)}: left out")
+    _say(
+        f"{len(scores.pictures)} pictures against {scores.references} references: "
+        f"similarity {scores.similarity_mean:.3f}, passed {scores.pass_rate:.1%} (>= {scores.threshold:g}), "
+        f"face found {scores.detection_rate:.1%}"
+    )
+    _say(f"face pack's licence: {scores.licence}")
+
+
+def print_summary(manifest: Manifest, output: Path) -> None:
+    """A dataset at a glance."""
+    summary = manifest.summary
+    _say(
+        f"{output}: {summary.total_images} photos ({summary.train_images} train, {summary.holdout_images} holdout), "
+        f"{summary.unique_captions} different captions, {len(summary.duplicates)} groups of near-duplicates"
+    )
+    for warning in summary.warnings:
+        _say(f"warning: {warning}")
+
+
+def print_difference(difference: Any) -> None:
+    """What changed between two manifests (``flows.dataset.Difference``)."""
+    rows = [("setting", key, before, after) for key, (before, after) in difference.settings.items()]
+    rows += [("added", name, "", "") for name in difference.added]
+    rows += [("removed", name, "", "") for name in difference.removed]
+    rows += [("bytes", c.filename, c.before[:12], c.after[:12]) for c in difference.changed_bytes]
+    rows += [("caption", c.filename, c.before, c.after) for c in difference.changed_captions]
+    rows += [("split", c.filename, c.before, c.after) for c in difference.moved]
+    if not rows:
+        _say("the same dataset")
+        return
+    _print_table("", ("change", "what", "before", "after"), rows)

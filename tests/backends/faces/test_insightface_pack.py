@@ -1,0 +1,105 @@
+"""The face pack through InsightFace's own loader."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from miniature.places import WEIGHTS
+from miniature.render import render, render_faceless, sample_identity, sample_scene
+from stages.backends.faces import open_face_judge
+from stages.contracts.generation import FaceJudge
+from stages.contracts.settings import FacePack, Machine
+from stages.runtime.errors import UserError
+
+PACK = WEIGHTS / "faces" / "models" / "miniature"
+MACHINE = Machine(threads=1)
+
+
+@pytest.fixture(scope="module")
+def judge(judges: None) -> FaceJudge:
+    return open_face_judge(FacePack(path=PACK, licence="test", detection_size=128), MACHINE)
+
+
+@pytest.fixture(scope="module")
+def people() -> list[list[np.ndarray]]:
+    """Four photos of each of five people."""
+    return [
+        [
+            render(sample_identity(1_700_000 + who), sample_scene(who * 10 + i, eyewear="none"), 64).image
+            for i in range(4)
+        ]
+        for who in range(5)
+    ]
+
+
+def test_photos_of_one_person_are_more_alike_than_photos_of_two(
+    judge: FaceJudge, people: list[list[np.ndarray]]
+) -> None:
+    faces = judge.faces([image for photos in people for image in photos])
+    assert all(face is not None for face in faces)
+    embeddings = np.stack([face.embedding for face in faces if face])
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    cosines, owner = embeddings @ embeddings.T, np.arange(20) // 4
+    pair = np.triu(np.ones((20, 20), bool), 1)
+    same, other = cosines[pair & (owner[:, None] == owner)], cosines[pair & (owner[:, None] != owner)]
+    assert same.mean() > other.mean() + 0.3
+    assert all(face.box[2] > face.box[0] and 0.5 <= face.score <= 1 for face in faces if face)
+
+
+def test_landmarks_lie_where_the_renderer_put_them(judge: FaceJudge) -> None:
+    drawn = render(sample_identity(1_700_000), sample_scene(3, framing="close-up"), 128)
+    (face,) = judge.faces([drawn.image])
+    assert face is not None
+    assert drawn.bbox is not None
+    width = drawn.bbox[2] - drawn.bbox[0]
+    assert np.abs(face.landmarks - drawn.landmarks).max() < 0.15 * width
+
+
+def test_a_picture_is_judged_alike_alone_in_a_crowd_and_in_another_order(
+    judge: FaceJudge, people: list[list[np.ndarray]]
+) -> None:
+    images = [image for photos in people for image in photos][:11]
+    crowd, turned = judge.faces(images), judge.faces(images[::-1])[::-1]
+    for image, a, b in zip(images, crowd, turned, strict=True):
+        (alone,) = judge.faces([image])
+        assert a is not None
+        assert b is not None
+        assert alone is not None
+        assert np.array_equal(a.embedding, b.embedding)
+        assert np.array_equal(a.embedding, alone.embedding)
+
+
+def test_the_largest_face_wins(judge: FaceJudge) -> None:
+    large = render(sample_identity(1_700_001), sample_scene(1, framing="close-up", eyewear="none", hat="none"), 96)
+    small = render(sample_identity(1_700_002), sample_scene(2, framing="medium", eyewear="none", hat="none"), 96)
+    for order in ([small, large], [large, small]):
+        (face,) = judge.faces([np.concatenate([r.image for r in order], axis=1)])
+        assert face is not None
+        centre = (face.box[0] + face.box[2]) / 2
+        assert (centre > 96) == (order[1] is large)
+
+
+def test_where_there_is_no_face_none_is_found_in_most_pictures(judge: FaceJudge) -> None:
+    faces = judge.faces([render_faceless(seed, 64).image for seed in range(20)])
+    assert sum(face is None for face in faces) >= 15
+
+
+def test_no_pictures_are_no_faces(judge: FaceJudge) -> None:
+    assert judge.faces([]) == []
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_missing_or_empty_pack_is_refused_and_not_downloaded(tmp_path: Path, made: bool) -> None:
+    folder = tmp_path / "buffalo_l"
+    if made:
+        folder.mkdir()
+    with pytest.raises(UserError, match="no .onnx files"):
+        open_face_judge(FacePack(path=folder, licence="test"), MACHINE)
+
+
+@pytest.mark.parametrize("part", ["det.onnx", "rec.onnx"])
+def test_half_a_pack_is_refused(judges: None, tmp_path: Path, part: str) -> None:
+    (tmp_path / part).symlink_to(PACK / part)
+    with pytest.raises(UserError, match="detector|recogniser"):
+        open_face_judge(FacePack(path=tmp_path, licence="test", detection_size=128), MACHINE)

@@ -1,0 +1,179 @@
+"""Skin realism: what is done to the skin of a rendered face must show, and in the right figure."""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miniature.render import render, sample_identity, sample_scene
+from stages.measures import skin
+
+SIZE, REFERENCES, PICTURES = 96, 14, 14
+PEOPLE = (1_500_001, 1_500_002, 1_500_003)
+
+
+def blurred(sigma: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda image: cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def noisy(sigma: float) -> Callable[[np.ndarray], np.ndarray]:
+    noise = np.random.default_rng(1).standard_normal((SIZE, SIZE, 3)) * sigma
+    return lambda image: np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def coloured(factor: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(image: np.ndarray) -> np.ndarray:
+        lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        lab[..., 1:] *= factor
+        return np.rint(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255).astype(np.uint8)
+
+    return change
+
+
+def green(image: np.ndarray) -> np.ndarray:
+    return np.clip(image * np.array([0.85, 1.2, 0.85]), 0, 255).astype(np.uint8)
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "clean": lambda image: image, "blur 0.8": blurred(0.8), "blur 1.5": blurred(1.5), "blur 3": blurred(3.0),
+    "noise 4": noisy(4), "noise 10": noisy(10), "noise 20": noisy(20), "colour 1.3": coloured(1.3),
+    "colour 1.8": coloured(1.8), "colour 2.5": coloured(2.5), "green": green,
+}  # fmt: skip
+
+
+@cache
+def photos(person: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    identity = sample_identity(person)
+    renders = [render(identity, sample_scene(7_000_000 + i), SIZE) for i in range(REFERENCES + PICTURES)]
+    return [(r.image, r.landmarks) for r in renders if r.landmarks is not None]
+
+
+@cache
+def references(person: int, count: int = REFERENCES) -> skin.SkinReferences:
+    found = [skin.skin_features(image, landmarks) for image, landmarks in photos(person)[:count]]
+    return skin.skin_references([features for features in found if features is not None])
+
+
+@cache
+def mean_scores(change: str) -> tuple[float, float, float]:
+    """Mean texture, tone and realism of held-out photos after a change."""
+    scores = [
+        skin.skin_score(skin.skin_features(CHANGES[change](image), landmarks), references(person))
+        for person in PEOPLE
+        for image, landmarks in photos(person)[REFERENCES:]
+    ]
+    return tuple(np.mean([(s.texture, s.tone, s.realism) for s in scores], axis=0).tolist())  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        ["clean", "blur 0.8", "blur 1.5", "blur 3"],
+        ["clean", "noise 4", "noise 10", "noise 20"],
+        ["clean", "colour 1.3", "colour 1.8", "colour 2.5"],
+        ["clean", "green"],
+    ],
+)
+def test_the_worse_the_skin_the_lower_its_realism(worse: list[str]) -> None:
+    realism = [mean_scores(change)[2] for change in worse]
+    assert all(a > b + 0.01 for a, b in pairwise(realism)), realism
+
+
+def test_held_out_photos_of_the_person_look_real() -> None:
+    assert mean_scores("clean")[2] > 0.7
+
+
+def test_blur_and_noise_show_in_the_texture_and_not_in_the_tone() -> None:
+    _, tone, _ = mean_scores("clean")
+    for change in ("blur 1.5", "noise 10"):
+        assert mean_scores(change)[0] < 0.4
+        assert mean_scores(change)[1] > tone - 0.1
+
+
+def test_colour_shows_in_the_tone() -> None:
+    clean = mean_scores("clean")[1]
+    for change in ("colour 2.5", "green"):
+        assert mean_scores(change)[1] < clean - 0.3
+    assert mean_scores("green")[0] > mean_scores("clean")[0] - 0.1
+
+
+def test_realism_is_the_geometric_mean_and_nothing_is_nothing() -> None:
+    assert skin.SkinScore(0.9, 0.4).realism == pytest.approx(0.6)
+    assert skin.NO_FACE.realism == 0.0
+    assert skin.skin_score(None, references(PEOPLE[0])) == skin.NO_FACE
+
+
+def test_fewer_than_ten_references_are_used_but_flagged() -> None:
+    few, enough = references(PEOPLE[0], 3), references(PEOPLE[0])
+    assert few.few
+    assert not enough.few
+    image, landmarks = photos(PEOPLE[0])[-1]
+    score = skin.skin_score(skin.skin_features(image, landmarks), few)
+    assert 0.0 < score.realism <= 1.0
+
+
+def test_even_one_reference_gives_a_score() -> None:
+    image, landmarks = photos(PEOPLE[0])[0]
+    assert skin.skin_score(skin.skin_features(image, landmarks), references(PEOPLE[0], 1)).realism == pytest.approx(1.0)
+
+
+def test_no_reference_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no reference"):
+        skin.skin_references([])
+
+
+def test_a_face_of_a_few_pixels_shows_no_skin() -> None:
+    image, landmarks = photos(PEOPLE[0])[0]
+    tiny = 30 + landmarks / landmarks.max()
+    assert skin.skin_features(image, tiny) is None
+
+
+@pytest.mark.parametrize("sigma", [2.0, 6.0])
+def test_golden_texture_of_flat_skin_with_known_noise(sigma: float) -> None:
+    grey = np.random.default_rng(4).normal(140, sigma, (300, 300, 1))
+    image = np.rint(np.clip(np.repeat(grey, 3, axis=2), 0, 255)).astype(np.uint8)
+    lightness = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0]
+    found = skin.skin_features(image, skin.TEMPLATE * 2 + 30)
+    assert found is not None
+    assert np.exp(found.log_noise) == pytest.approx(lightness.std(), rel=0.03)  # Immerkaer's estimate is unbiased
+    assert np.exp(found.log_laplacian) == pytest.approx(20 * lightness.var(), rel=0.05)  # 4*4 + 4*1 times the variance
+    assert found.log_scale == pytest.approx(np.log(2.0), abs=1e-9)
+    assert found.chroma == pytest.approx(0.0, abs=0.1)
+
+
+@given(st.floats(-8, 8), st.floats(0, 4))
+def test_plausibility_falls_with_distance_on_both_sides_alike(z: float, further: float) -> None:
+    assert 0.0 < skin.plausibility(z) <= 1.0
+    assert skin.plausibility(z) == skin.plausibility(-z)
+    assert skin.plausibility(abs(z) + further) <= skin.plausibility(z)
+
+
+def test_golden_plausibilities() -> None:
+    found = [skin.plausibility(z) for z in (0.0, 1.0, 2.75, 4.5)]
+    assert found == pytest.approx([1.0, 1.0, np.exp(-0.5), np.exp(-2.0)])
+
+
+@given(st.floats(-3, 3), st.floats(0.2, 4), st.floats(-50, 50), st.floats(-50, 50))
+def test_the_transform_undoes_any_rotation_scale_and_shift(angle: float, scale: float, dx: float, dy: float) -> None:
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = skin.TEMPLATE @ turn.T + [dx, dy]
+    matrix = skin.similarity_transform(moved, skin.TEMPLATE)
+    np.testing.assert_allclose(moved @ matrix[:, :2].T + matrix[:, 2], skin.TEMPLATE, atol=1e-7)
+
+
+def test_histograms_that_share_nothing_are_at_distance_1_and_equal_ones_at_0() -> None:
+    a, b = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    assert skin.chi_square(a, b) == pytest.approx(1.0)
+    assert skin.chi_square(a, a) == 0.0
+    assert skin.chi_square(np.array([0.5, 0.5]), a) == pytest.approx(0.5 * (0.25 / 1.5 + 0.25 / 0.5))
+
+
+def test_the_spread_of_two_references_is_mostly_the_prior() -> None:
+    image = [skin.skin_features(*photo) for photo in photos(PEOPLE[1])[:2]]
+    found = skin.skin_references([f for f in image if f is not None])
+    assert found.chroma.spread >= skin.PRIORS["chroma"] * np.sqrt(skin.PRIOR_COUNT / (skin.PRIOR_COUNT + 2)) - 1e-9

@@ -1,0 +1,104 @@
+"""The report."""
+
+from typing import Any
+
+import pytest
+
+from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Anchors, Cell, Interval, Scorecard
+from stages.contracts.settings import Thresholds
+from stages.reports.scorecard import RULER, draw_ruler, markdown
+
+CELL = Cell(
+    base="base", mode="lora", checkpoint=400, lora="models/lora/x.safetensors", guidance=3.0, sampler="ddim",
+    strength=0.8, images=8, similarity_mean=0.51, pass_rate=0.2, detection_rate=1.0,
+)  # fmt: skip
+
+
+def make_card(**changes: Any) -> Scorecard:
+    values: dict[str, Any] = {
+        "run_id": "abcdef012345", "lora_version": "v3", "lora_sha256": "1" * 64, "protocol": "2" * 64,
+        "dataset": "amira", "dataset_manifest_sha256": "3" * 64, "training_params": {}, "notes": "a remark",
+        "images_evaluated": 4, "face_detection_rate": 0.75, "face_similarity_mean": 0.5,
+        "face_similarity_interval": Interval(low=0.4, high=0.6), "face_similarity_pass": 0.5,
+        "second_similarity_mean": 0.45, "second_similarity_interval": Interval(low=0.4, high=0.5), "likeness": 61.0,
+        "likeness_interval": Interval(low=50.0, high=70.0), "second_likeness": 55.0,
+        "second_likeness_interval": Interval(low=45.0, high=65.0), "anchors": Anchors(base=0.05, real=0.8),
+        "second_anchors": Anchors(base=0.1, real=0.7), "texture_score": 0.7, "color_naturalness_score": 0.5,
+        "skin_realism_mean": 0.59, "prompt_adherence_mean": 0.3, "base_prompt_adherence_mean": 0.32,
+        "overall_score": 0.6, "overall_grade": "C", "best_config": CELL, "worst_config": CELL,
+        "thresholds": Thresholds().model_dump(mode="json"),
+        "licences": {"faces": "non-commercial research only", "second": "CC0", "text_image": "MIT"},
+    }  # fmt: skip
+    return Scorecard(**(values | changes))
+
+
+def make_rows() -> list[dict[str, Any]]:
+    rows = []
+    for name, level in (("lora", 0.5), ("base", 0.1)):
+        for number in range(7):
+            row: dict[str, Any] = dict.fromkeys(PER_IMAGE_COLUMNS, level)
+            similarity = 0.0 if number == 3 else level + number / 100
+            row |= {"set": name, "prompt": f"a | b {number}", "file": f"{name}/p{number:02d}_s1.png",
+                    "similarity": similarity, "face_found": int(number != 3)}  # fmt: skip
+            rows.append(row)
+    return rows
+
+
+def test_the_grade_comes_first_and_the_whole_page_is_text() -> None:
+    page = markdown(make_card(), make_rows())
+    assert page.startswith("# amira v3: grade C, overall 0.60\n")
+    assert page.endswith("\n")
+    assert "None" not in page
+    assert "nan" not in page
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["2" * 64, "non-commercial research only", "CC0", "MIT", "a remark", "likeness 0.7, skin 0.3", "3 of 4 pictures",
+     "base model at raw cosine 0.050, real photos at 0.800"],
+)  # fmt: skip
+def test_the_page_names(said: str) -> None:
+    assert said in markdown(make_card(), make_rows())
+
+
+def test_figures_below_what_is_asked_for_are_marked_as_missed() -> None:
+    page = markdown(make_card(), make_rows())
+    assert "| skin texture | 0.70 |  | 0.10 | 0.60 | reached |" in page
+    assert "| skin colour | 0.50 |  | 0.10 | 0.55 | missed |" in page
+
+
+def test_the_weakest_pictures_are_the_lora_s_and_the_lost_face_leads() -> None:
+    weakest = markdown(make_card(), make_rows()).split("## Weakest pictures")[1].split("##")[0]
+    lines = [line for line in weakest.splitlines() if ".png" in line]
+    assert len(lines) == 5
+    assert lines[0].startswith("| lora/p03_s1.png | 0.000 | no | a \\| b 3 |")
+    assert "base/" not in weakest
+
+
+def test_judges_that_disagree_and_likeness_beyond_real_photos_are_pointed_out() -> None:
+    rows = make_rows()
+    assert "disagree" not in markdown(make_card(), rows)
+    assert "disagree by 31 points" in markdown(make_card(second_likeness=30.0), rows)
+    beyond = make_card(likeness=115.0, likeness_interval=Interval(low=104.0, high=125.0))
+    assert "may copy" in markdown(beyond, rows)
+    assert "may copy" not in markdown(make_card(), rows)
+
+
+def test_warnings_follow_the_verdict() -> None:
+    page = markdown(make_card(), make_rows(), ["Only 6 holdout photos show skin."])
+    assert page.index("Only 6 holdout photos") < page.index("## Likeness")
+
+
+@pytest.mark.parametrize(
+    ("likeness", "place"), [(0.0, 0), (50.0, RULER // 2), (100.0, RULER), (500.0, RULER * 11 // 10)]
+)
+def test_the_ruler_puts_the_mark_where_the_likeness_is(likeness: float, place: int) -> None:
+    line = draw_ruler("x", likeness, Interval(low=likeness, high=likeness))
+    assert line.index("#") == 12 + RULER // 10 + place
+    assert line.endswith(f"  {likeness:.0f}")
+
+
+def test_the_interval_is_drawn_around_the_mark() -> None:
+    line = draw_ruler("face pack", 50, Interval(low=40, high=60))
+    assert line.count("=") == 10
+    assert line.index("=") < line.index("#") < line.rindex("=")

@@ -1,0 +1,213 @@
+"""Evaluation: known truths come out, everything is written, and the identity of a run is what went into it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from drawing import PERSONA, Drawing
+from workspaces import DRAW, PARAMS, make_workspace, write_params
+
+from miniature.render import render, sample_identity, sample_scene
+from stages import eval as evaluation
+from stages.contracts.manifest import read_manifest
+from stages.contracts.paths import EVAL_IMAGES
+from stages.contracts.protocol import protocol_hash
+from stages.contracts.scorecard import (
+    PER_IMAGE_COLUMNS,
+    Cell,
+    Choice,
+    Scorecard,
+    read_choice,
+    read_scorecard,
+    write_choice,
+)
+from stages.contracts.settings import parse
+from stages.flows.scorecards import describe_origin
+from stages.runtime.errors import UserError
+from stages.runtime.pictures import write_png
+
+NAMES = ("scorecard.json", "per_image.csv", "report.md", "eval_montage.png")
+
+
+def choose(checkpoint: int = 200, strength: float = 1.0) -> None:
+    lora = "models/lora/persona.safetensors" if checkpoint == 200 else "models/lora/persona-step00000100.safetensors"
+    cell = Cell(
+        base="base", mode="lora", checkpoint=checkpoint, lora=lora, guidance=2.0, sampler="euler", strength=strength,
+        images=4, similarity_mean=0.5, pass_rate=0.5, detection_rate=1.0,
+    )  # fmt: skip
+    write_choice(Choice(best=cell, worst=cell, cells=1, images=4))
+
+
+def evaluate() -> tuple[Scorecard, pd.DataFrame]:
+    evaluation.main()
+    return read_scorecard(), pd.read_csv("metrics/per_image.csv")
+
+
+@pytest.fixture(scope="module")
+def finished(judges: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the persona's best LoRA was evaluated once; nothing changes it."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_workspace(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        choose()
+        evaluation.main()
+    return folder
+
+
+@pytest.fixture
+def result(finished: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Scorecard, pd.DataFrame]:
+    """Scorecard and table of the finished evaluation, in its workspace."""
+    monkeypatch.chdir(finished)
+    return read_scorecard(), pd.read_csv("metrics/per_image.csv")
+
+
+Result = tuple[Scorecard, pd.DataFrame]
+
+
+def test_the_persona_herself_stands_near_100_and_the_base_model_at_0(result: Result) -> None:
+    card, table = result
+    ours, base = table[table["set"] == "lora"], table[table["set"] == "base"]
+    assert 75 < card.likeness < 125
+    assert 60 < card.second_likeness < 140
+    assert base["likeness"].mean() == pytest.approx(0, abs=1e-3)
+    assert base["second_likeness"].mean() == pytest.approx(0, abs=1e-3)
+    assert card.anchors.real > card.anchors.base + 0.3
+    assert card.likeness == pytest.approx(ours["likeness"].mean(), abs=1e-4)
+    assert card.likeness_interval.low <= card.likeness <= card.likeness_interval.high
+    assert card.face_detection_rate == 1.0
+    assert card.skin_realism_mean > 0.3
+
+
+def test_the_table_lists_every_picture_of_both_sets(result: Result) -> None:
+    _, table = result
+    assert tuple(table.columns) == PER_IMAGE_COLUMNS
+    assert list(table.groupby("set").size()) == [6, 6]
+    assert table.groupby("set")["prompt_index"].max().tolist() == [2, 2]
+    assert all((EVAL_IMAGES / name).is_file() for name in table["file"])
+    assert len(list(EVAL_IMAGES.rglob("*.png"))) == 12
+    text = Path("metrics/per_image.csv").read_text()
+    assert text.count("\n") == 13
+    assert not re.search(r"\.\d{7}", text)
+
+
+def test_the_scorecard_says_what_was_judged_without_an_absolute_path(result: Result, finished: Path) -> None:
+    card, _ = result
+    assert card.training_params == {"ss_network_dim": "4", "ss_steps": "200"}
+    assert card.licences == {"faces": "test", "second": "test", "text_image": "test"}
+    assert re.fullmatch(r"[0-9a-f]{12}", card.run_id)
+    assert re.fullmatch(r"[0-9a-f]{64}", card.protocol)
+    assert str(finished) not in Path("metrics/scorecard.json").read_text() + Path("metrics/report.md").read_text()
+
+
+def test_the_report_begins_with_the_grade_and_names_what_it_rests_on(result: Result) -> None:
+    card, _ = result
+    report = Path("metrics/report.md").read_text()
+    assert report.splitlines()[0].endswith(f"grade {card.overall_grade}, overall {card.overall_score:.2f}")
+    assert card.protocol in report
+    assert "licence of the judge faces: test" in report
+
+
+def origin(**changes: dict[str, Any]) -> dict[str, Any]:
+    """Protocol and run id of the entered workspace, with sections of params.yaml changed key by key."""
+    params = parse(
+        evaluation.Params,
+        {n: PARAMS[n] | changes.get(n, {}) for n in ("dataset", "eval", "judges", "thresholds")},
+    )
+    return describe_origin(read_choice(), read_manifest(), **dict(params))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eval": {"notes": "a note", "micro_batch": 2}},
+        {"judges": {"second": {"path": "weights/judge", "licence": "another"}}},
+        {"thresholds": {"face_pass": 0.7}},
+    ],
+)
+def test_the_protocol_does_not_depend_on(result: Result, changes: dict[str, Any]) -> None:
+    assert origin(**changes)["protocol"] == result[0].protocol
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eval": {"seeds": [11, 13]}},
+        {"eval": {"prompts": ["another {class_word}"]}},
+        {"eval": {"steps": 3}},
+        {"eval": {"base_guidance": 4.0}},
+        {"eval": {"bootstrap": 300}},
+        {"dataset": {"trigger": "other"}},
+        {"judges": {"second": {"path": "weights/clip", "licence": "test"}}},
+        {"judges": {"faces": PARAMS["judges"]["faces"] | {"detection_size": 64}}},
+    ],
+)
+def test_the_protocol_depends_on(result: Result, changes: dict[str, Any]) -> None:
+    assert origin(**changes)["protocol"] != result[0].protocol
+
+
+def test_the_protocol_depends_on_the_photos_and_on_their_sides(result: Result) -> None:
+    manifest = read_manifest()
+    turned = manifest.model_copy(
+        update={"images": [*manifest.images[1:], manifest.images[0].model_copy(update={"split": "train"})]}
+    )
+    params = parse(evaluation.Params, {n: PARAMS[n] for n in ("dataset", "eval", "judges", "thresholds")})
+    assert protocol_hash(params.eval, params.dataset, params.judges, turned) != result[0].protocol
+
+
+def test_a_run_s_name_follows_from_what_went_in(result: Result) -> None:
+    assert origin()["run_id"] == result[0].run_id
+    assert origin(thresholds={"face_pass": 0.7})["run_id"] != result[0].run_id
+    assert origin(eval={"seeds": [1]})["run_id"] != result[0].run_id
+
+
+def test_half_a_lora_stands_between_and_comes_out_alike_again(
+    result: Result, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    choose(100, 1.0)
+    half, _ = evaluate()
+    whole = result[0]
+    assert 0 < half.likeness < whole.likeness - 10
+    assert half.run_id != whole.run_id
+    assert half.protocol == whole.protocol
+    first = [(Path("metrics") / name).read_bytes() for name in NAMES]
+    write_params(workspace, machine={"workers": 1})
+    evaluation.main()
+    assert [(Path("metrics") / name).read_bytes() for name in NAMES] == first
+
+
+def test_a_picture_without_a_face_counts_as_a_failure(workspace: Path) -> None:
+    write_params(workspace, eval={"prompts": [DRAW["prompts"][0], "nobody"]})
+    choose()
+    card, table = evaluate()
+    lost = table[(table["set"] == "lora") & (table["face_found"] == 0)]
+    assert len(lost) >= 1
+    assert card.face_detection_rate < 1.0
+    zeros = lost[["similarity", "second_similarity", "passed", "texture_score", "realism_score"]]
+    assert (zeros == 0).all(axis=None)
+    assert card.face_similarity_mean == pytest.approx(table[table["set"] == "lora"]["similarity"].mean(), abs=1e-5)
+
+
+def test_a_person_that_the_base_model_draws_already_has_no_ruler(workspace: Path) -> None:
+    persona = sample_identity(PERSONA)
+    for number, photo in enumerate(read_manifest().side("train")):
+        stranger = sample_identity(1_800_000 + 37 * number, woman=not persona.woman)
+        write_png(workspace / "data" / "photos" / photo.filename, render(stranger, sample_scene(number), 96).image)
+    write_params(workspace, eval={"prompts": ["celebrity, smiling", "celebrity"]})
+    choose()
+    with pytest.raises(UserError, match="no ruler"):
+        evaluation.main()
+    assert Drawing.drawn == 4  # the base model's pictures only
+
+
+def test_a_missing_choice_or_lora_is_said_before_anything_is_drawn(workspace: Path) -> None:
+    with pytest.raises(UserError, match="sweep_choice"):
+        evaluation.main()
+    choose()
+    Path("models/lora/persona.safetensors").unlink()
+    with pytest.raises(UserError, match="persona.safetensors"):
+        evaluation.main()
+    assert Drawing.drawn == 0

@@ -1,0 +1,80 @@
+"""A workspace in which sweep and eval run: rendered photos of the persona, LoRA files, the miniature's judges."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from drawing import PERSONA
+
+from miniature.places import WEIGHTS
+from miniature.render import render, sample_identity, sample_scene
+from stages.contracts.lora import final_path, step_path, write_lora
+from stages.contracts.manifest import Manifest, Photo, Summary, write_manifest
+from stages.runtime.pictures import write_png
+from stages.runtime.provenance import hash_file
+
+JUDGES = {
+    "faces": {"path": "weights/faces/models/miniature", "licence": "test", "detection_size": 128},
+    "second": {"path": "weights/judge", "licence": "test"},
+    "text_image": {"path": "weights/clip", "licence": "test"},
+}
+DRAW = {
+    "backend": "drawing:Drawing", "resolution": 64, "steps": 2, "micro_batch": 4,
+    "prompts": ["{trigger}, a {class_word}, smiling", "{trigger}, a {class_word}, frowning, studio background"],
+}  # fmt: skip
+PARAMS: dict[str, Any] = {
+    "dataset": {"name": "persona", "photos": "data/photos", "trigger": "amira", "class_word": "woman"},
+    "sweep": DRAW | {"bases": ["base"], "guidance": [2.0, 3.0], "strengths": [0.5, 1.0], "seeds": [1, 2]},
+    "eval": DRAW | {"seeds": [11, 12], "bootstrap": 200, "prompts": [*DRAW["prompts"], "{trigger}, a {class_word}"]},
+    "judges": JUDGES,
+    "thresholds": {},
+    "machine": {"threads": 1, "state_dir": "state"},
+}  # fmt: skip
+HAVE_JUDGES = all((WEIGHTS / part).exists() for part in ("faces/models/miniature/rec.onnx", "judge/judge.json", "clip"))
+
+
+def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tuple[int, ...] = (100, 200)) -> None:
+    """Photos, manifest, LoRA files and params.yaml in ``folder``."""
+    (folder / "base").mkdir()
+    (folder / "base" / "model_index.json").write_text("{}")
+    (folder / "weights").symlink_to(WEIGHTS)
+    persona = sample_identity(PERSONA)
+    images = []
+    for number in range(photos):
+        path = folder / "data" / "photos" / f"{number:03d}.png"
+        write_png(path, render(persona, sample_scene(number, eyewear="none", hat="none"), 96).image)
+        images.append(_photo(path, "holdout" if number < holdout else "train"))
+    summary = Summary(
+        total_images=photos, total_captions=photos, unique_captions=1, caption_distribution={}, duplicates=[],
+        mean_image_size_bytes=0.0, resolution_set=["96x96"], train_images=photos - holdout, holdout_images=holdout,
+        warnings=[],
+    )  # fmt: skip
+    manifest = Manifest(
+        name="persona", trigger="amira", class_word="woman", photos="data/photos", captions="data/captions",
+        images=images, summary=summary,
+    )  # fmt: skip
+    write_manifest(manifest, folder / "data" / "manifest.json")
+    for step in steps:
+        last = step == steps[-1]
+        path = (
+            final_path("persona", folder / "models/lora")
+            if last
+            else step_path("persona", step, folder / "models/lora")
+        )
+        write_lora(path, {"weight": np.full(4, step, np.float32)}, {"ss_steps": str(step), "ss_network_dim": "4"})
+    write_params(folder)
+
+
+def _photo(path: Path, split: Any) -> Photo:
+    return Photo(
+        filename=path.name, sha256=hash_file(path), size_bytes=path.stat().st_size, width=96, height=96,
+        caption_file=f"{path.stem}.txt", caption_text="amira, a woman", caption_sha256="", phash="0" * 16, group=0,
+        split=split,
+    )  # fmt: skip
+
+
+def write_params(folder: Path, **changes: Any) -> None:
+    """params.yaml, with sections changed key by key: ``sweep={"seeds": [3]}``."""
+    params = {name: section | changes.get(name, {}) for name, section in PARAMS.items()}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
