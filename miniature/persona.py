@@ -1,7 +1,7 @@
 """Render the persona's 36 photos, as awkward as a real folder: sizes, aspect ratios, formats, EXIF, duplicates.
 
-The persona's seed is the hash of its trigger word (miniature.places.PERSONA): nobody chose the face, and no model of the
-miniature was trained on it.
+The persona's seed is the hash of its trigger word (miniature.places.PERSONA): nobody chose the face, and no model of
+the miniature was trained on it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def persona(seed: int = PERSONA) -> Identity:
 
 
 def photo_scene(seed: int, number: int) -> Scene:
-    """The scene of photo ``number``; a tall photo is framed wider, so that a square cut from it holds the whole face."""
+    """The scene of photo ``number``; a tall one is framed wider, so that a square cut from it holds the face."""
     width, height = SIZES[number % len(SIZES)]
     framing = (
         "medium" if height > 1.2 * width else ("close-up", "portrait", "close-up", "portrait", "medium")[number % 5]

@@ -1,5 +1,6 @@
 """Render faces once, in parallel, into memory-mapped arrays: training loops must not wait for the renderer."""
 
+import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from miniature.places import cache_folder
 from miniature.render import IDENTITY_DIM, Render, render, sample_identity, sample_scene
@@ -71,16 +73,16 @@ def open_shard(seeds: range, scenes: int, size: int = 64, workers: int = 2) -> S
 
     The folder's name holds the renderer's fingerprint, so a changed renderer never mixes with old pictures.
     """
-    import hashlib
-
     code = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("render*.py")))
     code += b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("drawing*.py")))
     name = f"{seeds.start}-{seeds.stop}x{scenes}@{size}-{hashlib.sha256(code).hexdigest()[:10]}"
     folder = cache_folder() / "shards" / name
-    if not (folder / "texts.json").exists():
-        beside = folder.with_name(f"{name}.{os.getpid()}")
-        _write(beside, seeds, scenes, size, workers)
-        os.replace(beside, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{name}.lock")):  # every process of a training asks for the same shard
+        if not folder.exists():
+            beside = folder.with_name(f"{name}.part")
+            _write(beside, seeds, scenes, size, workers)
+            os.replace(beside, folder)
     arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r")
               for n in ("images", "identities", "vectors", "boxes", "landmarks")}  # fmt: skip
     texts = json.loads((folder / "texts.json").read_text())
