@@ -32,7 +32,7 @@ def read_noise(base: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        todo = "set it to a local diffusers folder; `pistachio models get` fetches one"
+        todo = "set it to a local diffusers folder"
         raise UserError(base, "not a base model folder (no scheduler/scheduler_config.json)", todo) from None
     return config
 

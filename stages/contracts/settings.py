@@ -99,8 +99,10 @@ class Train(Section):
     resolution: Count = 1024
     rank: Count = 16
     alpha: Positive | None = Field(None, description="default: the rank, so that the scale is 1")
-    layers: Literal["attention", "attention+feed_forward", "all"] = Field(
-        "attention", description="which UNet layers get a LoRA; all adds the transformers' projections"
+    layers: Literal["attention", "attention+feed_forward", "transformer", "all"] = Field(
+        "attention",
+        description="which UNet layers get a LoRA: transformer adds the projections, all also the residual blocks' "
+        "convolutions (LoCon)",
     )
     text_encoders: bool = Field(False, description="train a LoRA on both text encoders too")
     optimizer: Optimizer = Optimizer()

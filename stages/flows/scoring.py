@@ -207,7 +207,7 @@ def check_can_draw(generator: Generator, shots: Iterable[Shot]) -> None:
             if value not in known:
                 raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
         if not request.base.exists():
-            raise UserError(request.base, "no such base model", "fetch it (`pistachio models get`) or name another")
+            raise UserError(request.base, "no such base model", "put it there, or name another")
         if request.lora is not None and not request.lora.is_file():
             raise UserError(request.lora, "no such LoRA file", "run `dvc repro train`")
 

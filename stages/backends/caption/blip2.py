@@ -15,7 +15,7 @@ from stages.contracts.captions import clean_text
 from stages.contracts.settings import Caption, Dataset, Machine
 from stages.runtime.errors import UserError
 
-TODO = "fetch the model (`pistachio models get`) or set caption.model to a BLIP-2 folder"
+TODO = "set caption.model to a local BLIP-2 folder"
 
 
 def _model_folder(folder: Path | None) -> Path:

@@ -1,0 +1,50 @@
+"""SDXL base models in diffusers' layout: opened from a folder, never fetched."""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from stages.runtime.errors import UserError
+
+PIPELINE = "StableDiffusionXLPipeline"
+
+
+def check_base(folder: Path) -> None:
+    """Refuse a folder that holds no SDXL pipeline.
+
+    Raises:
+        UserError: naming the folder and what is wrong with it.
+    """
+    todo = "set it to a local SDXL folder in diffusers' layout"
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(folder, "not a base model folder (no model_index.json)", todo) from None
+    except (OSError, ValueError) as error:
+        raise UserError(folder / "model_index.json", f"not readable ({error})", todo) from None
+    name = index.get("_class_name") if isinstance(index, dict) else None
+    if name != PIPELINE:
+        raise UserError(folder, f"a {name}, not a {PIPELINE}", todo)
+
+
+def open_pipeline(folder: Path, dtype: torch.dtype) -> StableDiffusionXLPipeline:
+    """The pipeline in ``folder``, on the CPU, without a watermark and without a word.
+
+    Raises:
+        UserError: when the folder holds no complete SDXL pipeline.
+    """
+    check_base(folder)
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    try:
+        pipeline = StableDiffusionXLPipeline.from_pretrained(
+            folder, torch_dtype=dtype, add_watermarker=False, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(folder, f"cannot be loaded ({error})", "fetch it again") from None
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

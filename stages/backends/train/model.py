@@ -1,0 +1,100 @@
+"""The base with a LoRA in it: a batch in, each sample's loss out."""
+
+import gc
+import os
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+
+from stages.backends.train.adapters import add_lora, export_lora
+from stages.backends.train.batches import Batch
+from stages.backends.train.data import Prompts
+from stages.backends.train.loss import min_snr_weight, sample_losses
+from stages.backends.train.noise import open_schedule
+from stages.contracts.lora_metadata import PRECISIONS
+from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
+from stages.contracts.settings import Train
+from stages.runtime.errors import UserError
+
+
+def open_accelerator(precision: str, device: str) -> Accelerator:
+    """accelerate on the machine's device, with the precision of the settings.
+
+    Raises:
+        UserError: for float16 without CUDA.
+    """
+    if precision == "float16" and not device.startswith("cuda"):
+        raise UserError("train.precision", f"float16 needs CUDA, and machine.device is {device!r}", "use bfloat16")
+    os.environ["ACCELERATE_TORCH_DEVICE"] = device
+    # accelerate keeps one state per process and refuses a second precision; a process may train twice.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=PRECISIONS[precision], cpu=device == "cpu")
+
+
+def lower_precision(model: torch.nn.Module, precision: str) -> None:
+    """Store frozen matrices and kernels as autocast would read them anyway; norms and the LoRA stay float32."""
+    dtype = getattr(torch, precision)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
+            for parameter in module.parameters(recurse=False):
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(dtype)
+
+
+def _arrange_for(device: torch.device, unet: UNet2DConditionModel) -> None:
+    """The layout and attention that train fastest."""
+    if device.type == "cpu":  # fused attention and channels-last group norm: a backward pass 60% dearer (measured)
+        unet.set_attn_processor(AttnProcessor())
+    else:
+        unet.to(memory_format=torch.channels_last)
+
+
+class LoraModel:
+    """UNet and text encoders with a fresh LoRA; ``parameters`` are the LoRA's, by component."""
+
+    def __init__(self, pipeline: StableDiffusionXLPipeline, train: Train, accelerator: Accelerator) -> None:
+        """Take over ``pipeline``, whose autoencoder is no longer needed."""
+        self.train, self.accelerator = train, accelerator
+        self.schedule = open_schedule(pipeline.scheduler.config)
+        self.prompts = Prompts(pipeline, accelerator.device)
+        trained = (UNET, TEXT_ENCODER, TEXT_ENCODER_2) if train.text_encoders else (UNET,)
+        self.models: dict[str, torch.nn.Module] = {name: getattr(pipeline, name) for name in trained}
+        for name in (TEXT_ENCODER, TEXT_ENCODER_2):
+            getattr(pipeline, name).requires_grad_(False).to(accelerator.device)
+        self.parameters = {name: add_lora(name, model, train) for name, model in self.models.items()}
+        for model in self.models.values():
+            lower_precision(model, train.precision)
+            model.train()
+        if train.gradient_checkpointing:
+            pipeline.unet.enable_gradient_checkpointing()
+        _arrange_for(accelerator.device, pipeline.unet)
+        self.unet = accelerator.prepare(pipeline.unet)
+
+    def remember_prompts(self, captions: list[str]) -> None:
+        """Where the text encoders stay as they are, encode every caption once and let go of them."""
+        if self.train.text_encoders:
+            return
+        self.prompts.remember(captions)
+        pipeline = self.prompts.pipeline
+        pipeline.text_encoder = pipeline.text_encoder_2 = None
+        gc.collect()
+
+    def losses(self, batch: Batch) -> torch.Tensor:
+        """The weighted loss of each sample, float32 (B,), in training precision."""
+        device, kind = self.accelerator.device, self.schedule.prediction
+        latents, noise = batch.latents.to(device), batch.noise.to(device)
+        noised = self.schedule.add_noise(latents, noise, batch.timesteps)
+        with self.accelerator.autocast():
+            context, pooled = self.prompts.encode(batch.captions)
+            added = {"text_embeds": pooled, "time_ids": batch.time_ids.to(device)}
+            predicted = self.unet(noised, batch.timesteps.to(device), context, added_cond_kwargs=added).sample
+        weight = min_snr_weight(self.schedule.snr(batch.timesteps), self.train.min_snr_gamma, kind)
+        return sample_losses(predicted, self.schedule.target(latents, noise, batch.timesteps), weight)
+
+    def export(self, dtype: torch.dtype = torch.float16) -> dict[str, np.ndarray]:
+        """The tensors of a LoRA file."""
+        return export_lora(self.models, dtype)

@@ -1,0 +1,138 @@
+"""Training lowers the loss, gives the same bytes twice, and weighs the class images as it should."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.backends.train import open_trainer
+from stages.contracts.settings import Machine, Train
+from stages.contracts.training import Checkpoint, Examples, Step
+from stages.runtime.errors import UserError
+
+ADAMW = {"name": "adamw", "learning_rate": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.0}
+
+
+def recipe(base: Path, **changes: object) -> Train:
+    values = {
+        "version": "t", "base": base, "resolution": 64, "rank": 4, "layers": "attention", "steps": 4, "batch": 2,
+        "prior_batch": 2, "checkpoint_every": 2, "holdout_every": 2, "precision": "float32", "optimizer": ADAMW,
+        "schedule": "constant",
+        **changes,
+    }  # fmt: skip
+    return Train.model_validate(values)
+
+
+def run(train: Train, examples: Examples) -> tuple[list[Step], list[Checkpoint]]:
+    events = list(open_trainer(train, Machine(threads=1)).train(examples))
+    return [e for e in events if isinstance(e, Step)], [e for e in events if isinstance(e, Checkpoint)]
+
+
+def same(first: Checkpoint, second: Checkpoint) -> bool:
+    return first.tensors.keys() == second.tensors.keys() and all(
+        np.array_equal(first.tensors[name], second.tensors[name]) for name in first.tensors
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_base: Path, examples: Examples) -> tuple[list[Step], list[Checkpoint]]:
+    """What most tests compare with."""
+    return run(recipe(tiny_base), examples)
+
+
+def test_training_lowers_the_loss_on_a_fixed_batch(tiny_base: Path, examples: Examples) -> None:
+    """The holdout measurement has fixed noise; on the training photos themselves it is the loss of a fixed batch."""
+    seen = replace(examples, holdout=examples.train[:2])
+    optimizer = {**ADAMW, "learning_rate": 0.03}
+    train = recipe(tiny_base, steps=15, holdout_every=15, checkpoint_every=15, prior_batch=0, optimizer=optimizer)
+    steps, _ = run(train, seen)
+    first, last = steps[0].holdout_loss, steps[-1].holdout_loss
+    assert first is not None
+    assert last is not None
+    assert last < 0.96 * first
+
+
+def test_every_step_is_told_and_checkpoints_come_when_asked_for(tiny_base: Path, examples: Examples) -> None:
+    steps, checkpoints = run(recipe(tiny_base, steps=5), examples)
+    assert [step.step for step in steps] == [0, 1, 2, 3, 4, 5]
+    assert [checkpoint.step for checkpoint in checkpoints] == [2, 4, 5]
+    assert [step.step for step in steps if step.holdout_loss is not None] == [0, 2, 4, 5]
+    assert steps[0].loss is None
+    assert all(step.loss is not None and step.prior_loss is not None for step in steps[1:])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_runs_give_the_same_bytes(tiny_base: Path, examples: Examples, precision: str) -> None:
+    train = recipe(tiny_base, precision=precision, flip=True)
+    (steps, first), (steps_again, again) = run(train, examples), run(train, examples)
+    assert steps == steps_again
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_another_seed_gives_another_lora(
+    tiny_base: Path, examples: Examples, plain: tuple[list[Step], list[Checkpoint]]
+) -> None:
+    _, other = run(recipe(tiny_base, seed=1, steps=2), examples)
+    assert not same(plain[1][0], other[0])
+
+
+def test_prior_weight_zero_is_training_without_class_images(
+    tiny_base: Path, examples: Examples, plain: tuple[list[Step], list[Checkpoint]]
+) -> None:
+    steps, weightless = run(recipe(tiny_base, prior_weight=0.0), examples)
+    _, without = run(recipe(tiny_base, prior_batch=0), replace(examples, prior=()))
+    assert same(weightless[-1], without[-1])
+    assert not same(plain[1][-1], without[-1])
+    # The photos and the noise of a step are the same with and without class images.
+    assert plain[0][1].loss == pytest.approx(steps[1].loss, rel=1e-5)
+    assert steps[1].prior_loss is None
+
+
+def test_prodigy_raises_its_rate_while_it_trains(tiny_base: Path, examples: Examples) -> None:
+    steps, _ = run(recipe(tiny_base, steps=9, optimizer={"d_coef": 20.0}, prior_batch=0), examples)
+    estimates = [step.d for step in steps]
+    assert estimates[0] == pytest.approx(1e-6)
+    assert estimates == sorted(estimates)
+    assert estimates[-1] > 2e-6
+    assert steps[-1].learning_rate == pytest.approx(estimates[-1])
+
+
+def test_text_encoders_are_trained_and_exported_under_te1_and_te2(tiny_base: Path, examples: Examples) -> None:
+    _, checkpoints = run(recipe(tiny_base, text_encoders=True), examples)
+    ups = {name: array for name, array in checkpoints[-1].tensors.items() if name.endswith("lora_up.weight")}
+    moved = {name.split("_text_")[0] for name, array in ups.items() if "_text_" in name and np.abs(array).max() > 0}
+    assert moved == {"lora_te1", "lora_te2"}
+
+
+def test_gradient_checkpointing_trains_the_same(
+    tiny_base: Path, examples: Examples, plain: tuple[list[Step], list[Checkpoint]]
+) -> None:
+    _, saving = run(recipe(tiny_base, gradient_checkpointing=True, steps=2), examples)
+    assert same(plain[1][0], saving[0])
+
+
+def test_a_base_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model_index.json"):
+        open_trainer(recipe(tmp_path / "nowhere"), Machine())
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"prior_batch": 1}, "no regularization images"),
+        ({"precision": "float16"}, "needs CUDA"),
+        ({"resolution": 72}, "multiple"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_first_step(
+    tiny_base: Path, examples: Examples, changes: dict[str, object], match: str
+) -> None:
+    trainer = open_trainer(recipe(tiny_base, **{"prior_batch": 0, **changes}), Machine(threads=1))
+    with pytest.raises(UserError, match=match):
+        next(iter(trainer.train(replace(examples, prior=()))))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny_base: Path, examples: Examples) -> None:
+    with pytest.raises(UserError, match="the loss is (nan|inf)"):
+        run(recipe(tiny_base, steps=30, optimizer={**ADAMW, "learning_rate": 1e30, "max_grad_norm": 0}), examples)
