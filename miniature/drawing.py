@@ -51,7 +51,7 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(points * (1 << _FRACTION_BITS)).astype(np.int32)
 
 
-def fill(canvas: np.ndarray, points: np.ndarray, colour: Colour) -> None:
+def fill(canvas: np.ndarray, points: np.ndarray, colour: Colour | int) -> None:
     """Fill a closed polygon, (n, 2) pixels, with an antialiased edge."""
     cv2.fillPoly(canvas, [_fixed(points)], colour, cv2.LINE_AA, _FRACTION_BITS)
 
@@ -70,12 +70,14 @@ def disc(canvas: np.ndarray, centre: tuple[float, float] | np.ndarray, radius: f
 
 def blend(a: Colour, b: Colour, fraction: float) -> Colour:
     """From colour a (0) to colour b (1)."""
-    return tuple((1 - fraction) * p + fraction * q for p, q in zip(a, b, strict=True))
+    red, green, blue = ((1 - fraction) * p + fraction * q for p, q in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def shade(colour: Colour, gain: float) -> Colour:
     """Darker (gain < 1) or lighter (gain > 1)."""
-    return tuple(min(255.0, gain * value) for value in colour)
+    red, green, blue = (min(255.0, gain * value) for value in colour)
+    return red, green, blue
 
 
 @functools.cache
@@ -372,11 +374,11 @@ def _beard(canvas: np.ndarray, head: Head) -> None:
         jaw = smooth(np.concatenate([[(0.985 * w, -0.05)], half])[:, :2], closed=False)
         jaw = np.concatenate([jaw, jaw[::-1] * (-1, 1)])
         inner = [(-0.90, -0.05), (-0.80, 0.22), (-0.56, 0.40), (-0.28, mouth - 0.2), (0.0, mouth - 0.19)]
-        inner = np.array([(x * w, y) for x, y in inner] + [(-x * w, y) for x, y in inner[-2::-1]])
+        lower = np.array([(x * w, y) for x, y in inner] + [(-x * w, y) for x, y in inner[-2::-1]])
         colour = colour if who.beard == "full" else blend(head.skin, colour, 0.34)
         fill(
             canvas,
-            np.concatenate([head.mass(jaw, _outline_depth(jaw[:, 1])), head.surface(smooth(inner, closed=False))]),
+            np.concatenate([head.mass(jaw, _outline_depth(jaw[:, 1])), head.surface(smooth(lower, closed=False))]),
             colour,
         )
         return
@@ -503,8 +505,8 @@ def _hair_back(canvas: np.ndarray, head: Head, hat: bool) -> None:
             (w + 0.1, 0.5),
             (w, -0.1),
         ]
-        tail = smooth(np.array(tail) * (side, 1))
-        fill(canvas, head.mass(_under_hat(tail) if hat else tail, -0.2), shade(head.hair, 0.86))
+        lock = smooth(np.array(tail) * (side, 1))
+        fill(canvas, head.mass(_under_hat(lock) if hat else lock, -0.2), shade(head.hair, 0.86))
 
 
 def _hairline(who: Identity) -> np.ndarray:
@@ -516,8 +518,8 @@ def _hairline(who: Identity) -> np.ndarray:
     if who.fringe == "swept" and who.hair_style not in ("buzz", "quiff"):
         side = 1.0 if who.parting >= 0 else -1.0
         rim = [(0.92, -0.3), (0.80, -0.62), (0.46, -0.98), (0.1, -0.70), (-0.4, -0.54), (-0.8, -0.44), (-0.92, -0.25)]
-        rim = np.array([(side * x * w, y) for x, y in rim])
-        return rim if side > 0 else rim[::-1]
+        edge = np.array([(side * x * w, y) for x, y in rim])
+        return edge if side > 0 else edge[::-1]
     part = 0.4 * who.parting * w
     half = [(0.92 * w, -0.3), (0.86 * w, -0.52), (0.58 * w, peak + 0.16)]
     return np.array([*half, (part, peak - 0.06), *((-x, y) for x, y in half[::-1])])
@@ -603,7 +605,7 @@ def _braids(canvas: np.ndarray, head: Head) -> None:
 # ---------------------------------------------------------------- body, eyewear, hats
 
 
-def _at_body(head: Head, points: list[tuple[float, float]]) -> np.ndarray:
+def _at_body(head: Head, points: np.ndarray | list[tuple[float, float]]) -> np.ndarray:
     """Pixels of body points: they follow the head's place, not its turn."""
     sway = 0.16 * np.sin(head.yaw) - 0.25 * np.sin(head.roll)
     return np.array(points, float) * head.scale + np.array(head.centre) - (sway * head.scale, 0)

@@ -215,7 +215,7 @@ def sample_identity(seed: int, *, woman: bool | None = None) -> Identity:
         values["brow_thickness"] = 0.07 + 0.68 * (values["brow_thickness"] - 0.045)
         values["lip_fullness"] = 0.035 + 0.6 * (values["lip_fullness"] - 0.035)
     values.update(_sample_hair(rng, woman))
-    return Identity(woman=woman, beard=beard, **values)
+    return Identity(woman=woman, beard=beard, **values)  # type: ignore[arg-type]
 
 
 def alter_hair(identity: Identity, seed: int) -> Identity:
@@ -290,7 +290,7 @@ def sample_scene(seed: int, **fixed) -> Scene:
         "light_side": float(rng.uniform(-1, 1)),
         "detail": int(rng.integers(2**31)),
     }
-    return Scene(**(values | fixed))
+    return Scene(**(values | fixed))  # type: ignore[arg-type]
 
 
 def describe(identity: Identity, scene: Scene) -> str:

@@ -48,7 +48,7 @@ def _render_chunk(seeds: list[int], scenes: int, size: int) -> list[tuple[int, n
 
 def _write(folder: Path, seeds: range, scenes: int, size: int, workers: int) -> None:
     count = len(seeds) * scenes
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "images": np.empty((count, size, size, 3), np.uint8), "identities": np.empty(count, np.int64),
         "vectors": np.empty((count, IDENTITY_DIM), np.float32), "boxes": np.empty((count, 4), np.float32),
         "landmarks": np.empty((count, 5, 2), np.float32),
