@@ -124,8 +124,9 @@ def build_model(tokenizer: GPT2Tokenizer) -> Blip2ForConditionalGeneration:
         "image_size": SIZE, "patch_size": 8, "initializer_range": 0.02,
     }  # fmt: skip
     queries = {
-        "vocab_size": 4, "hidden_size": QUERY_WIDTH, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "max_position_embeddings": 8, "cross_attention_frequency": 1, "hidden_dropout_prob": 0.0,
+        "vocab_size": 4, "hidden_size": QUERY_WIDTH, "intermediate_size": 256, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "max_position_embeddings": 8, "cross_attention_frequency": 1,
+        "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
     }  # fmt: skip
     text = OPTConfig(

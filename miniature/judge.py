@@ -35,7 +35,7 @@ SIDE = 64
 WIDTH = 96
 MARGIN = 1.5  # side of the crop in longer box sides
 TEMPERATURE = 0.1
-THRESHOLD = 0.60
+THRESHOLD = 0.79  # equal errors on 300 training-range people that nothing was trained on
 RECIPE = Recipe(part="judge", steps=2600, batch=128, learning_rate=2e-3, seed=13, weight_decay=0.05, clip=5.0)
 PEOPLE = range(TRAINING.start + 200_000, TRAINING.start + 206_000)
 SCENES = 6
@@ -242,7 +242,8 @@ def _correlations(first: np.ndarray, second: np.ndarray, people: np.ndarray, see
     between = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     i, j = np.triu_indices(len(people), 1)
     apart = people[i] != people[j]
-    distances = between[people[i[apart]], people[j[apart]]]
+    distances = between[people[i[apart]], people[j[apart]]].astype(np.float64)
+    distances -= distances.mean()  # or the fit is badly conditioned
     rest = [values - np.polyval(np.polyfit(distances, values, 3), distances) for values in (ours[1], theirs[1])]
     return {
         "genuine_correlation": float(np.corrcoef(ours[0], theirs[0])[0, 1]),
