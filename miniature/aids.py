@@ -30,6 +30,20 @@ def attribute_codes(attributes: list[dict[str, str]]) -> torch.Tensor:
     return torch.tensor(rows)
 
 
+def attribute_heads(width: int) -> nn.ModuleList:
+    """A linear classifier for every attribute."""
+    return nn.ModuleList([nn.Linear(width, len(options)) for options in OPTIONS.values()])
+
+
+def attribute_loss(heads: nn.ModuleList, features: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of attribute i read from ``features[:, i]`` (B, len(OPTIONS), width) by ``heads[i]``."""
+    losses = [
+        functional.cross_entropy(head(features[:, i]).float(), codes[:, i], ignore_index=NO_TARGET, reduction="sum")
+        for i, head in enumerate(heads)
+    ]
+    return torch.stack(losses).sum() / (codes != NO_TARGET).sum()
+
+
 class Aids(nn.Module):
     """A landmark head on every patch token and a classifier for every attribute."""
 
@@ -38,7 +52,7 @@ class Aids(nn.Module):
     def __init__(self, token_width: int, feature_width: int, patch: int = 8) -> None:
         super().__init__()
         self.landmarks = nn.Linear(token_width, 10)
-        self.attributes = nn.ModuleList([nn.Linear(feature_width, len(options)) for options in OPTIONS.values()])
+        self.attributes = attribute_heads(feature_width)
         steps = (torch.arange(SIZE // patch) + 0.5) * patch
         y, x = torch.meshgrid(steps, steps, indexing="ij")
         self.register_buffer("centres", torch.stack([x, y], -1).reshape(1, -1, 1, 2), persistent=False)
@@ -50,9 +64,5 @@ class Aids(nn.Module):
         return functional.smooth_l1_loss(said, true, beta=0.1)
 
     def attribute_loss(self, features: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of attribute i read from ``features[:, i]`` (B, len(OPTIONS), width)."""
-        losses = [
-            functional.cross_entropy(head(features[:, i]).float(), codes[:, i], ignore_index=NO_TARGET, reduction="sum")
-            for i, head in enumerate(self.attributes)
-        ]
-        return torch.stack(losses).sum() / (codes != NO_TARGET).sum()
+        """``attribute_loss`` with these heads."""
+        return attribute_loss(self.attributes, features, codes)

@@ -16,7 +16,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from miniature import render, training
-from miniature.aids import OPTIONS, Aids, attribute_codes
+from miniature.aids import NO_TARGET, OPTIONS, Aids, attribute_codes, attribute_heads, attribute_loss
 from miniature.augment import MEAN, SIZE, STD, augmented_batch, share_at
 from miniature.places import TRAINING, VALIDATION, WEIGHTS
 from miniature.shards import Shard, open_shard
@@ -35,7 +35,8 @@ TUNING = training.Recipe(
 )  # fmt: skip
 TRAINING_SEEDS = range(TRAINING.start, TRAINING.start + 20_000)  # the shard that the base model learns from
 TRAINING_SCENES = 2
-VISION_WIDTH = 160
+VISION_WIDTH, EMBEDDING = 160, 128
+PROXY_SCALE = 10.0  # unit embeddings are too short for a sharp softmax
 SLOTS = ("class", "expression", "eyewear", "hat", "garment", "background", "framing", "light")
 
 
@@ -112,45 +113,54 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
     """About 1.3 million parameters: a ViT with 8 px patches and a two-layer text transformer, 128-d embeddings."""
     text = {
         "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "max_position_embeddings": LENGTH, "projection_dim": 128,
+        "num_attention_heads": 4, "max_position_embeddings": LENGTH, "projection_dim": EMBEDDING,
         "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
     vision = {
         "hidden_size": VISION_WIDTH, "intermediate_size": 320, "num_hidden_layers": 4, "num_attention_heads": 5,
-        "image_size": SIZE, "patch_size": 8, "projection_dim": 128,
+        "image_size": SIZE, "patch_size": 8, "projection_dim": EMBEDDING,
     }  # fmt: skip
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=EMBEDDING)
     # On a CPU, eager attention trains these short sequences twice as fast as torch's fused kernel; same maths.
     return CLIPModel._from_config(config, attn_implementation="eager")
 
 
 class AidedClip(nn.Module):
-    """The CLIP with the heads that only training needs."""
+    """The CLIP with the heads that only training needs, the ``proxies`` in its second part."""
 
-    def __init__(self, clip: CLIPModel) -> None:
+    def __init__(self, clip: CLIPModel, proxies: bool = False) -> None:
         super().__init__()
         self.clip = clip
         self.aids = Aids(VISION_WIDTH, VISION_WIDTH)
         self.where = nn.Linear(VISION_WIDTH, len(OPTIONS))  # attention over the patches, one pattern for each attribute
+        self.proxies = attribute_heads(EMBEDDING) if proxies else None
 
     def aid_loss(self, patches: torch.Tensor, codes: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
         """How badly ``patches`` (B, patches, width) tell the attributes (weight 2) and the landmarks."""
         features = self.where(patches).softmax(1).transpose(1, 2) @ patches
         return 2 * self.aids.attribute_loss(features, codes) + self.aids.landmark_loss(patches, landmarks)
 
+    def proxy_loss(self, embeddings: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """How badly unit ``embeddings`` (B, EMBEDDING), of pictures or texts, tell the attributes.
+
+        Pictures and texts share the classifiers, so both lean towards the same direction for the same attribute.
+        """
+        features = PROXY_SCALE * embeddings[:, None].expand(-1, len(OPTIONS), -1)
+        return attribute_loss(self.proxies, features, codes)
+
 
 class ClipTask:
     """Symmetric InfoNCE over picture/text pairs, blind to texts that happen to fit another picture as well.
 
-    With ``contradict`` every picture also meets its own text with one attribute changed (NegCLIP, arXiv:2210.01936),
-    and pictures are augmented from the start.
+    In its second part, ``tuning``, every picture also meets its own text with one attribute changed (NegCLIP,
+    arXiv:2210.01936), embeddings must tell the attributes, and pictures are augmented from the start.
     """
 
-    def __init__(self, contradict: bool = False) -> None:
-        self.contradict = contradict
+    def __init__(self, tuning: bool = False) -> None:
+        self.tuning = tuning
         self.tokenizer = build_tokenizer()
-        self.model = AidedClip(build_model(self.tokenizer))
+        self.model = AidedClip(build_model(self.tokenizer), proxies=tuning)
 
     @cached_property
     def shard(self) -> Shard:
@@ -176,27 +186,34 @@ class ClipTask:
         """Attributes of the training pictures as the aids' targets."""
         return attribute_codes(self.shard.attributes)
 
-    def _texts(self, picked: np.ndarray, rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
-        """Texts, first the true ones, and claims (texts, len(SLOTS)): -1 where a text says nothing."""
-        rows = [self.rows[i] for i in picked]
+    def _texts(self, picked: np.ndarray, rng: np.random.Generator) -> tuple[list[str], np.ndarray, torch.Tensor]:
+        """Texts, first the true ones, and what they claim.
+
+        Claims as fragment numbers (texts, len(SLOTS)), -1 where a text says nothing, and as attribute codes
+        (texts, len(OPTIONS)), NO_TARGET where it says nothing.
+        """
+        told = [self.shard.attributes[i] for i in picked]
         kept, texts = [], []
-        for row in rows:
+        for attributes in told:
+            row = fragments(attributes)
             kept.append(_kept(row, rng))
             texts.append(_text(row, kept[-1], rng))
-        if self.contradict:
-            false = [fragments(contradicted(self.shard.attributes[i], slots, rng))
-                     for i, slots in zip(picked, kept, strict=True)]  # fmt: skip
-            texts += [_text(row, slots, rng) for row, slots in zip(false, kept, strict=True)]
-            rows, kept = rows + false, kept + kept
+        if self.tuning:
+            false = [contradicted(attributes, slots, rng) for attributes, slots in zip(told, kept, strict=True)]
+            texts += [_text(fragments(a), slots, rng) for a, slots in zip(false, kept, strict=True)]
+            told, kept = told + false, kept + kept
         silent = np.array([[i not in slots for i in range(len(SLOTS))] for slots in kept])
-        return texts, np.where(silent, -1, self.codes(rows))
+        claims = np.where(silent, -1, self.codes([fragments(attributes) for attributes in told]))
+        slot_of = [SLOTS.index(name.removesuffix("_colour")) for name in OPTIONS]
+        codes = attribute_codes(told).masked_fill(torch.from_numpy(silent[:, slot_of]), NO_TARGET)
+        return texts, claims, codes
 
     def loss(self, batch: int, rng: np.random.Generator, noise: torch.Generator, step: int) -> torch.Tensor:
         """Mean picture-to-text and text-to-picture cross-entropy of ``batch`` pairs, with the aids' losses."""
         picked = rng.integers(len(self.shard), size=batch)
-        share = share_at(1.0 if self.contradict else step / RECIPE.steps)
+        share = share_at(1.0 if self.tuning else step / RECIPE.steps)
         pixels, landmarks = augmented_batch(self.shard, picked, share, rng)
-        texts, claims = self._texts(picked, rng)
+        texts, claims, codes = self._texts(picked, rng)
         tokens = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         with torch.no_grad():
             self.model.clip.logit_scale.clamp_(max=np.log(100))
@@ -204,12 +221,23 @@ class ClipTask:
             out = self.model.clip(pixel_values=pixels, **tokens)
             patches = out.vision_model_output.last_hidden_state[:, 1:]
             aid = self.model.aid_loss(patches, self.attributes[picked], landmarks)
+            if self.tuning:
+                aid = aid + self.model.proxy_loss(out.image_embeds, self.attributes[picked])
+                aid = aid + self.model.proxy_loss(out.text_embeds, codes)
         blind = _fits(claims, self.codes([self.rows[i] for i in picked]))
-        np.fill_diagonal(blind, False)
-        logits = out.logits_per_image.float().masked_fill(torch.from_numpy(blind), -torch.inf)
-        target = torch.arange(batch)
-        to_text, to_picture = logits, logits[:, :batch].T
-        return (functional.cross_entropy(to_text, target) + functional.cross_entropy(to_picture, target)) / 2 + aid
+        return _matching_loss(out.logits_per_image.float(), torch.from_numpy(blind)) + aid
+
+
+def _matching_loss(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor:
+    """Symmetric InfoNCE of ``logits`` (pictures, texts), text i made for picture i; other texts that fit are ignored."""
+    pictures = len(logits)
+    logits = logits.masked_fill(fits.fill_diagonal_(False), -torch.inf)
+    target = torch.arange(pictures)
+    to_text, to_picture = (
+        functional.cross_entropy(logits, target),
+        functional.cross_entropy(logits[:, :pictures].T, target),
+    )
+    return (to_text + to_picture) / 2
 
 
 def _fits(claims: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -224,8 +252,8 @@ def build() -> ClipTask:
 
 def build_tuning() -> ClipTask:
     """The task of the second part of the training: starts from the end of the first."""
-    task = ClipTask(contradict=True)
-    task.model.load_state_dict(training.restore(RECIPE.part, build)[0].model.state_dict())
+    task = ClipTask(tuning=True)
+    task.model.load_state_dict(training.restore(RECIPE.part, build)[0].model.state_dict(), strict=False)  # no proxies
     return task
 
 
