@@ -129,12 +129,15 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
 class AidedClip(nn.Module):
     """The CLIP with the heads that only training needs, the ``proxies`` in its second part."""
 
+    proxies: nn.ModuleList
+
     def __init__(self, clip: CLIPModel, proxies: bool = False) -> None:
         super().__init__()
         self.clip = clip
         self.aids = Aids(VISION_WIDTH, VISION_WIDTH)
         self.where = nn.Linear(VISION_WIDTH, len(OPTIONS))  # attention over the patches, one pattern for each attribute
-        self.proxies = attribute_heads(EMBEDDING) if proxies else None
+        if proxies:
+            self.proxies = attribute_heads(EMBEDDING)
 
     def aid_loss(self, patches: torch.Tensor, codes: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
         """How badly ``patches`` (B, patches, width) tell the attributes (weight 2) and the landmarks."""
@@ -229,15 +232,12 @@ class ClipTask:
 
 
 def _matching_loss(logits: torch.Tensor, fits: torch.Tensor) -> torch.Tensor:
-    """Symmetric InfoNCE of ``logits`` (pictures, texts), text i made for picture i; other texts that fit are ignored."""
+    """Symmetric InfoNCE of ``logits`` (pictures, texts): text i is picture i's; other texts that fit are ignored."""
     pictures = len(logits)
     logits = logits.masked_fill(fits.fill_diagonal_(False), -torch.inf)
     target = torch.arange(pictures)
-    to_text, to_picture = (
-        functional.cross_entropy(logits, target),
-        functional.cross_entropy(logits[:, :pictures].T, target),
-    )
-    return (to_text + to_picture) / 2
+    to_picture = functional.cross_entropy(logits[:, :pictures].T, target)
+    return (functional.cross_entropy(logits, target) + to_picture) / 2
 
 
 def _fits(claims: np.ndarray, codes: np.ndarray) -> np.ndarray:
