@@ -17,17 +17,19 @@ from miniature.places import METRICS
 from miniature.training import checkpoint_path
 from stages.runtime.files import write_json
 
+RUNS = {"clip": ("clip", "clip-tuning")}  # parts that are trained in more than one run
 TOLERANCE = 0.01  # relative or absolute: another processor rounds differently
 
 
 def training_seconds() -> dict[str, float]:
-    """Wall-clock seconds of each part's training, from its checkpoint or, without one, from metrics.json."""
+    """Wall-clock seconds of each part's training, from its checkpoints or, without any, from metrics.json."""
     import torch
 
     old = json.loads(METRICS.read_text())["training_seconds"] if METRICS.exists() else {}
     for part in PARTS:
-        if checkpoint_path(part).exists():
-            old[part] = round(torch.load(checkpoint_path(part), map_location="cpu", weights_only=True)["seconds"])
+        paths = [path for path in map(checkpoint_path, RUNS.get(part, (part,))) if path.exists()]
+        if paths:
+            old[part] = round(sum(torch.load(p, map_location="cpu", weights_only=True)["seconds"] for p in paths))
     return dict(sorted(old.items()))
 
 
