@@ -3,7 +3,8 @@
     python -m miniature.trial v2 v3 --identity dev0 --seeds 0 1 2      tune on development identities
     python -m miniature.trial persona                                  the final trial, once: miniature/trial.json
 
-A run lies in the cache folder under a name that hashes its photos and params; a run that is finished is not repeated.
+A run lies in the cache folder under a name that hashes its params, the weights and the code; a run that is finished is
+not repeated.
 """
 
 import argparse
@@ -21,12 +22,13 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from miniature.figures import weights_sha256
 from miniature.persona import write_photos
 from miniature.places import DEVELOPMENT, PERSONA, cache_folder
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.measures.bootstrap import cluster_interval
 from stages.runtime.files import write_json
-from stages.runtime.provenance import hash_json
+from stages.runtime.provenance import hash_json, hash_path
 
 ROOT = Path(__file__).parent.parent
 RESULT = Path(__file__).parent / "trial.json"
@@ -44,7 +46,8 @@ def recipe_params(recipe: str, seed: int, overrides: list[str]) -> dict[str, Any
 
 def make_workspace(identity: str, params: dict[str, Any]) -> Path:
     """A folder with photos, params.yaml and a link to the weights; the same inputs give the same folder."""
-    folder = cache_folder() / "trials" / f"{identity}-{params['train']['version']}-{hash_json(params)[:10]}"
+    made_from = hash_json([params, weights_sha256(), hash_path(ROOT / "stages")])[:10]
+    folder = cache_folder() / "trials" / f"{identity}-{params['train']['version']}-{made_from}"
     if not (folder / "params.yaml").exists():
         write_photos(folder / "data" / "photos", IDENTITIES[identity])
         (folder / "miniature").symlink_to(ROOT / "miniature")
