@@ -12,6 +12,8 @@ import sys
 import time
 from typing import Any
 
+import cv2
+
 from miniature.figures import AIMS, PARTS, TIMED, aim_met, machine, measure_all, weights_sha256
 from miniature.places import METRICS
 from miniature.training import checkpoint_path
@@ -35,6 +37,7 @@ def training_seconds() -> dict[str, float]:
 
 def train(parts: list[str]) -> None:
     """Train parts one after another and write their weights."""
+    cv2.setNumThreads(1)
     for part in parts or PARTS:
         module = importlib.import_module(f"miniature.{part}")
         module.train()

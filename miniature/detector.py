@@ -7,7 +7,6 @@ Input: float32 (N, 3, H, W) RGB, (pixel - 127.5) / 128, sides divisible by 32.
 """
 
 import math
-import time
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from miniature.blocks import Residual, conv
 from miniature.onnx_files import one_thread, write_onnx
 from miniature.pictures import degraded, resized
 from miniature.places import TRAINING, VALIDATION, WEIGHTS
@@ -38,33 +38,18 @@ FACELESS = 2400
 FACE_SHARE = 0.62
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    layers = (nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = _conv(width, width)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x + self.second(self.first(x)))
-
-
 class Detector(nn.Module):
     """Residual backbone, top-down feature pyramid and one head that all strides share."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, 32, 2), _Residual(32))
+        self.stem = nn.Sequential(conv(3, 16, 2), conv(16, 32, 2), Residual(32))
         self.stages = nn.ModuleList(
-            nn.Sequential(_conv(a, b, 2), _Residual(b)) for a, b in ((32, 56), (56, 72), (72, 88))
+            nn.Sequential(conv(a, b, 2), Residual(b)) for a, b in ((32, 56), (56, 72), (72, 88))
         )
         self.laterals = nn.ModuleList(nn.Conv2d(width, 48, 1) for width in (56, 72, 88))
-        self.smooth = nn.ModuleList(_conv(48, 48) for _ in STRIDES)
-        self.head = nn.Sequential(_conv(48, 48), _conv(48, 48))
+        self.smooth = nn.ModuleList(conv(48, 48) for _ in STRIDES)
+        self.head = nn.Sequential(conv(48, 48), conv(48, 48))
         self.score = nn.Conv2d(48, 2, 1)
         self.box = nn.Conv2d(48, 2 * 4, 1)
         self.points = nn.Conv2d(48, 2 * 10, 1)
@@ -433,16 +418,3 @@ def measure(count: int = 400) -> dict[str, float]:
     for kind, images in _tampered(count).items():
         figures[f"false_fire_{kind}"] = _fires(pack, images, DETECTION_SIZE)
     return figures
-
-
-def main() -> None:
-    cv2.setNumThreads(1)
-    print(f"trained for {train():.0f} s, wrote {export()}")
-    started = time.process_time()
-    for name, value in measure().items():
-        print(f"{name} {value:.4f}")
-    print(f"measured in {time.process_time() - started:.0f} CPU-seconds")
-
-
-if __name__ == "__main__":
-    main()

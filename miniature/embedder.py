@@ -5,7 +5,6 @@ output (N, 128) of unit length.  The classes' proxies are not free: a small netw
 parameters, so that every class teaches all the others, and the same parameters are regressed from the picture.
 """
 
-import time
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from miniature.blocks import Residual, conv
 from miniature.detector import PACK, open_pack
 from miniature.onnx_files import write_onnx
 from miniature.pictures import degraded, resized, similarity, wobbled
@@ -39,29 +39,14 @@ TEMPLATE = np.array(
 )
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    layers = (nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = _conv(width, width)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x + self.second(self.first(x)))
-
-
 class Embedder(nn.Module):
     """Residual network; a learned weight per place (global depthwise convolution) sums up the last 7 x 7 map."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _conv(3, 16, 2), _conv(16, 32, 2), _Residual(32), _conv(32, 56, 2), _Residual(56), _Residual(56),
-            _conv(56, 96, 2), _Residual(96), nn.Conv2d(96, 192, 1, bias=False), nn.BatchNorm2d(192), nn.ReLU(),
+            conv(3, 16, 2), conv(16, 32, 2), Residual(32), conv(32, 56, 2), Residual(56), Residual(56),
+            conv(56, 96, 2), Residual(96), nn.Conv2d(96, 192, 1, bias=False), nn.BatchNorm2d(192), nn.ReLU(),
             nn.Conv2d(192, 192, 7, groups=192, bias=False), nn.BatchNorm2d(192), nn.Flatten(),
         )  # fmt: skip
         self.last = nn.Sequential(nn.Linear(192, WIDTH, bias=False), nn.BatchNorm1d(WIDTH, affine=False))
@@ -256,16 +241,3 @@ def measure(people: int = 220, scenes: int = 6) -> dict[str, float]:
         if size == 64:
             figures["hair_changed_mean"] = _after_the_hairdresser(pack, seeds, size)
     return figures
-
-
-def main() -> None:
-    cv2.setNumThreads(1)
-    print(f"trained for {train():.0f} s, wrote {export()}")
-    started = time.process_time()
-    for name, value in measure().items():
-        print(f"{name} {value:.4f}")
-    print(f"measured in {time.process_time() - started:.0f} CPU-seconds")
-
-
-if __name__ == "__main__":
-    main()

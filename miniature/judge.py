@@ -7,7 +7,6 @@ Input "input": float32 (N, 3, 64, 64) RGB in 0..255, scaled inside the graph; ou
 """
 
 import itertools
-import time
 from functools import cached_property
 from pathlib import Path
 
@@ -272,16 +271,3 @@ def measure(people: int = 220, scenes: int = 5) -> dict[str, float]:
     figures["far_where_embedder_accepts"] = float((ours[1][fooled] >= figures["eer_threshold"]).mean())
     figures["frr_where_embedder_refuses"] = float((ours[0][missed] < figures["eer_threshold"]).mean())
     return figures | _correlations(judged, packed, owners, seeds)
-
-
-def main() -> None:
-    cv2.setNumThreads(1)
-    print(f"trained for {train():.0f} s, wrote {export()}")
-    started = time.process_time()
-    for name, value in measure().items():
-        print(f"{name} {value:.4f}")
-    print(f"measured in {time.process_time() - started:.0f} CPU-seconds")
-
-
-if __name__ == "__main__":
-    main()
