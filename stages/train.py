@@ -1,16 +1,19 @@
 """Train the LoRA on the manifest's training photos, beside the class images.
 
+A killed training goes on where its state was last saved, with the same result.
+
 reads: ${dataset.photos}, ${train.base}, data/manifest.json, data/regularization
-writes: models/lora, metrics/loss.csv
+writes: models/lora, metrics/loss.csv, metrics/train_samples.png
 """
 
 from stages.backends.train import open_trainer
 from stages.contracts.manifest import read_manifest
-from stages.contracts.paths import LORA, LOSS, MANIFEST
+from stages.contracts.paths import LORA, LOSS, MANIFEST, TRAIN_SAMPLES
 from stages.contracts.regularization import read_regularization
 from stages.contracts.settings import Dataset, Section, Train, read_machine, read_params
-from stages.flows.training import Target, gather_examples, train_lora
+from stages.flows.training import Target, follow, gather_examples, train_lora
 from stages.runtime.entry import run_stage
+from stages.runtime.processes import follows, spread
 
 
 class Params(Section):
@@ -24,7 +27,9 @@ def main() -> None:
     params, machine = read_params(Params), read_machine()
     examples = gather_examples(params.dataset.photos, read_manifest(), read_regularization())
     trainer = open_trainer(params.train, machine)
-    train_lora(params.train, trainer, examples, Target(params.dataset.name, MANIFEST, LORA, LOSS))
+    spread("stages.train", machine.processes)
+    target = Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
+    (follow if follows() else train_lora)(params.train, machine, trainer, examples, target)
 
 
 if __name__ == "__main__":

@@ -172,3 +172,13 @@ def examples(faces: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) 
         made.append(Example(path, f"amiranoor, a woman, {'smiling' if number % 2 else 'neutral'}"))
     prior = tuple(Example(example.picture, "a woman, smiling") for example in made[8:])
     return Examples(tuple(made[:6]), tuple(made[6:8]), prior)
+
+
+@pytest.fixture
+def tiny_training(tmp_path: Path, tiny_base: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace for train, with an untrained base, entered."""
+    from workspaces import make_training_workspace
+
+    monkeypatch.chdir(tmp_path)
+    make_training_workspace(tiny_base, examples)
+    return tmp_path

@@ -1,85 +1,59 @@
 """The stage: a workspace in, LoRA files, the manifest's copy and a loss table out; twice the same bytes."""
 
 import csv
+import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from diffusers.models.attention_processor import AttnProcessor
+from safetensors.numpy import load_file
+from workspaces import write_train_params
 
+from stages.backends.generate.samplers import open_sampler
+from stages.backends.sdxl import open_pipeline
 from stages.contracts.lora import DATASET, find_checkpoints, read_header
-from stages.contracts.manifest import Manifest, Photo, Summary, read_manifest, write_manifest
-from stages.contracts.regularization import ClassImage, write_index
-from stages.contracts.training import Examples, Step
-from stages.flows.training import LossTable
+from stages.contracts.manifest import read_manifest
+from stages.contracts.paths import LORA, LOSS, MANIFEST, TRAIN_SAMPLES
+from stages.contracts.regularization import read_regularization
+from stages.contracts.settings import read_machine, read_params
+from stages.contracts.training import Step
+from stages.flows.training import LossTable, Target, gather_examples, training_fingerprint
 from stages.runtime.errors import UserError
+from stages.runtime.pictures import read_picture
 from stages.runtime.provenance import hash_file
-from stages.train import main
+from stages.runtime.state import work_folder
+from stages.train import Params, main
 
-TRAIN = {
-    "version": "t", "base": "base", "resolution": 64, "rank": 4, "steps": 4, "batch": 2, "prior_batch": 1,
-    "checkpoint_every": 2, "holdout_every": 2,
-}  # fmt: skip
-
-
-def photo(path: Path, caption: str, split: Any) -> Photo:
-    return Photo(
-        filename=path.name, sha256=hash_file(path), size_bytes=path.stat().st_size, width=64, height=64,
-        caption_file=f"{path.stem}.txt", caption_text=caption, caption_sha256="", phash="0" * 16, group=0, split=split,
-    )  # fmt: skip
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, tiny_base: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tiny_training: Path) -> Path:
     """Photos, manifest, class images, base and params.yaml; the working directory."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(tiny_base, "base")
-    for folder in ("photos", "data/regularization"):
-        Path(folder).mkdir(parents=True)
-    sides = {"train": examples.train, "holdout": examples.holdout}
-    images = [
-        photo(Path(shutil.copy(example.picture, "photos")), example.caption, side)
-        for side, some in sides.items() for example in some
-    ]  # fmt: skip
-    summary = Summary(
-        total_images=8, total_captions=8, unique_captions=2, caption_distribution={}, mean_image_size_bytes=0.0,
-        resolution_set=["64x64"], train_images=6, holdout_images=2, duplicates=[], warnings=[],
-    )  # fmt: skip
-    write_manifest(
-        Manifest(name="amira", trigger="amiranoor", class_word="woman", photos="photos", captions="data/captions",
-                 images=images, summary=summary)
-    )  # fmt: skip
-    for example in examples.prior:
-        shutil.copy(example.picture, "data/regularization")
-    regularization = Path("data/regularization")
-    write_index(
-        regularization,
-        [ClassImage(file=p.name, caption="a woman", sha256=hash_file(p)) for p in sorted(regularization.iterdir())],
-    )
-    set_params()
-    return tmp_path
-
-
-def set_params(**train: object) -> None:
-    sections = {
-        "dataset": {"name": "amira", "photos": "photos", "trigger": "amiranoor", "class_word": "woman"},
-        "train": TRAIN | train,
-        "machine": {"threads": 1},
-    }
-    Path("params.yaml").write_text(yaml.safe_dump(sections))
+    return tiny_training
 
 
 def outputs(workspace: Path) -> dict[str, bytes]:
-    files = [*(workspace / "models/lora").iterdir(), workspace / "metrics/loss.csv"]
+    files = [*(workspace / "models/lora").rglob("*.*"), *(workspace / "metrics").iterdir()]
     return {path.name: path.read_bytes() for path in files}
 
 
 def test_the_stage_writes_checkpoints_the_manifest_and_the_losses_and_twice_the_same(workspace: Path) -> None:
     main()
     first = outputs(workspace)
-    assert set(first) == {"amira.safetensors", "amira-step00000002.safetensors", DATASET, "loss.csv"}
+    samples = {f"{step:08d}-{number:02d}.png" for step in (2, 4) for number in range(2)} | {"trigger-00.png"}
+    files = {"amira.safetensors", "amira-step00000002.safetensors", DATASET, "loss.csv", "train_samples.png"}
+    assert set(first) == files | samples
     assert first[DATASET] == Path("data/manifest.json").read_bytes()
     assert list(find_checkpoints("amira")) == [2, 4]
     header = read_header(Path("models/lora/amira.safetensors"))
@@ -95,9 +69,119 @@ def test_the_stage_writes_checkpoints_the_manifest_and_the_losses_and_twice_the_
 
 def test_an_earlier_training_s_checkpoints_do_not_stay(workspace: Path) -> None:
     main()
-    set_params(checkpoint_every=3, steps=3)
+    write_train_params(checkpoint_every=3, steps=3)
     main()
     assert list(find_checkpoints("amira")) == [3]
+
+
+def test_unfinished_work_is_removed_when_all_is_done(workspace: Path) -> None:
+    main()
+    assert not [path for path in Path("state/train").iterdir() if path.is_dir()]
+
+
+def start_and_kill(after: str, count: int) -> str:
+    """Run the stage in a process of its own and kill -9 it after ``count`` lines of its record; what it had said."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "stages.train"]
+    with Path("stage.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            records = list(Path("state/train").glob(f"*/{after}"))
+            if records and len(records[0].read_bytes().splitlines()) >= count:
+                break
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    return Path("stage.log").read_text()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_bytes_and_says_where_it_went_on(workspace: Path) -> None:
+    write_train_params(steps=6)
+    main()
+    undisturbed = outputs(workspace)
+    shutil.rmtree("models")
+    shutil.rmtree("metrics")
+    said = "".join(start_and_kill("steps.jsonl", count) for count in (3, 4, 6))
+    assert "resumed at step" in said
+    main()
+    assert outputs(workspace) == undisturbed
+
+
+def test_two_trainings_of_the_same_at_once_are_refused(workspace: Path) -> None:
+    params = read_params(Params)
+    examples = gather_examples(params.dataset.photos, read_manifest(), read_regularization())
+    target = Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
+    fingerprint = training_fingerprint(params.train, read_machine(), examples, target)
+    with (
+        work_folder(Path("state"), "train", fingerprint),
+        pytest.raises(UserError, match="another process is doing this very work"),
+    ):
+        main()
+
+
+def test_diffusers_own_loader_draws_the_trainer_s_pictures_bit_for_bit(workspace: Path) -> None:
+    """The file, loaded and fused by diffusers itself, drawn by its own pipeline from the same noise."""
+    write_train_params(layers="all", optimizer={"name": "adamw", "learning_rate": 0.05})
+    main()
+    pipeline = open_pipeline(Path("base"), torch.float32)
+    torch.set_num_threads(1)
+    pipeline.unet.set_attn_processor(AttnProcessor())
+    pipeline.load_lora_weights("models/lora", weight_name="amira.safetensors")
+    pipeline.fuse_lora()
+    pipeline.scheduler = open_sampler("euler", dict(pipeline.scheduler.config))
+    prompts = ["amiranoor, smiling", "a woman"]
+    noise = torch.randn((8, 16, 16), generator=torch.Generator().manual_seed(3))
+    embedded = [pipeline.encode_prompt(prompt) for prompt in prompts]
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    drawn = pipeline(
+        **{name: torch.cat([values[number] for values in embedded]) for number, name in enumerate(names)},
+        latents=torch.stack([noise, noise]), num_inference_steps=2, guidance_scale=5.0, height=64, width=64,
+        output_type="np",
+    ).images  # fmt: skip
+    ours = np.stack([read_picture(Path(f"models/lora/samples/00000004-{number:02d}.png")) for number in range(2)])
+    assert np.array_equal((drawn * 255).round().astype(np.uint8), ours)
+    assert not np.array_equal(ours[0], read_picture(Path("models/lora/samples/00000002-00.png")))
+
+
+def test_other_settings_are_other_work(workspace: Path) -> None:
+    def fingerprint() -> str:
+        params = read_params(Params)
+        examples = gather_examples(params.dataset.photos, read_manifest(), read_regularization())
+        return training_fingerprint(
+            params.train, read_machine(), examples, Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
+        )
+
+    first = fingerprint()
+    assert fingerprint() == first
+    write_train_params(seed=1)
+    assert fingerprint() != first
+    write_train_params()
+    config = json.loads(Path("base/scheduler/scheduler_config.json").read_text())
+    Path("base/scheduler/scheduler_config.json").write_text(json.dumps(config | {"beta_start": 0.001}))
+    assert fingerprint() != first
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batch_and_learn_the_same(workspace: Path) -> None:
+    """The sum of two halves rounds differently from the whole: equal to float16's precision, and to the bit twice."""
+    write_train_params(optimizer={"name": "adamw", "learning_rate": 0.001}, steps=3)
+    main()
+    (alone,) = [load_file(path) for path in Path("models/lora").glob("amira.safetensors")]
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["machine"] |= {"threads": 2, "processes": 2}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    runs = []
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-m", "stages.train"], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, timeout=120
+        )
+        runs.append(outputs(workspace))
+    assert runs[0] == runs[1]
+    shared = load_file(Path("models/lora/amira.safetensors"))
+    assert all(np.allclose(shared[name], alone[name], atol=2e-3) for name in alone)
+    assert all(np.abs(alone[name]).max() > 1e-3 for name in alone if "lora_up" in name)
 
 
 def spoil_photo() -> None:
@@ -117,8 +201,8 @@ def remove_photo() -> None:
         (lambda: shutil.rmtree("base"), "no model_index.json"),
         (lambda: Path("base/unet/config.json").unlink(), "cannot be loaded"),
         (lambda: Path("data/regularization/index.json").write_text("[]"), "no regularization images"),
-        (lambda: set_params(resolution=72), "not a multiple"),
-        (lambda: set_params(rnak=3), "rnak"),
+        (lambda: write_train_params(resolution=72), "not a multiple"),
+        (lambda: write_train_params(rnak=3), "rnak"),
     ],
 )
 def test_bad_input_is_one_line_and_removes_nothing(workspace: Path, spoil: Callable[[], Any], says: str) -> None:

@@ -1,5 +1,6 @@
 """A workspace in which sweep and eval run: rendered photos of the persona, LoRA files, the miniature's judges."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from miniature.places import WEIGHTS
 from miniature.render import render, sample_identity, sample_scene
 from stages.contracts.lora import final_path, step_path, write_lora
 from stages.contracts.manifest import Manifest, Photo, Summary, write_manifest
+from stages.contracts.regularization import ClassImage, write_index
+from stages.contracts.training import Examples
 from stages.runtime.pictures import write_png
 from stages.runtime.provenance import hash_file
 
@@ -66,10 +69,10 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
     write_params(folder)
 
 
-def _photo(path: Path, split: Any) -> Photo:
+def _photo(path: Path, split: Any, caption: str = "amira, a woman") -> Photo:
     return Photo(
         filename=path.name, sha256=hash_file(path), size_bytes=path.stat().st_size, width=96, height=96,
-        caption_file=f"{path.stem}.txt", caption_text="amira, a woman", caption_sha256="", phash="0" * 16, group=0,
+        caption_file=f"{path.stem}.txt", caption_text=caption, caption_sha256="", phash="0" * 16, group=0,
         split=split,
     )  # fmt: skip
 
@@ -78,3 +81,50 @@ def write_params(folder: Path, **changes: Any) -> None:
     """params.yaml, with sections changed key by key: ``sweep={"seeds": [3]}``."""
     params = {name: section | changes.get(name, {}) for name, section in PARAMS.items()}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+TRAIN: dict[str, Any] = {
+    "version": "t", "base": "base", "resolution": 64, "rank": 4, "steps": 4, "batch": 2, "prior_batch": 1,
+    "checkpoint_every": 2, "holdout_every": 2,
+    "samples": {
+        "prompts": ["{trigger}, smiling", "a {class_word}"], "seeds": [3], "probe_seeds": [4], "steps": 2,
+        "micro_batch": 2,
+    },
+}  # fmt: skip
+
+
+def make_training_workspace(base: Path, examples: Examples) -> None:
+    """Photos, manifest, class images, base and params.yaml, in the working directory."""
+    shutil.copytree(base, "base")
+    for folder in ("photos", "data/regularization"):
+        Path(folder).mkdir(parents=True)
+    sides = {"train": examples.train, "holdout": examples.holdout}
+    images = [
+        _photo(Path(shutil.copy(example.picture, "photos")), side, example.caption)
+        for side, some in sides.items() for example in some
+    ]  # fmt: skip
+    summary = Summary(
+        total_images=8, total_captions=8, unique_captions=2, caption_distribution={}, mean_image_size_bytes=0.0,
+        resolution_set=["64x64"], train_images=6, holdout_images=2, duplicates=[], warnings=[],
+    )  # fmt: skip
+    write_manifest(
+        Manifest(name="amira", trigger="amiranoor", class_word="woman", photos="photos", captions="data/captions",
+                 images=images, summary=summary)
+    )  # fmt: skip
+    for example in examples.prior:
+        shutil.copy(example.picture, "data/regularization")
+    folder = Path("data/regularization")
+    write_index(
+        folder, [ClassImage(file=p.name, caption="a woman", sha256=hash_file(p)) for p in sorted(folder.iterdir())]
+    )
+    write_train_params()
+
+
+def write_train_params(**train: object) -> None:
+    """params.yaml of a training, with settings of it changed."""
+    sections = {
+        "dataset": {"name": "amira", "photos": "photos", "trigger": "amiranoor", "class_word": "woman"},
+        "train": TRAIN | train,
+        "machine": {"threads": 1, "state_dir": "state", "save_seconds": 0},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(sections))

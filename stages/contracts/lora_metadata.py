@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.contracts.lora import MANIFEST_KEY, VERSION_KEY
-from stages.contracts.settings import Optimizer, Train
+from stages.contracts.train_settings import Optimizer, Train
 from stages.contracts.training import Examples
 from stages.runtime.errors import UserError
 
@@ -66,14 +66,19 @@ def _training(train: Train, examples: Examples) -> dict[str, object]:
         "ss_lr_warmup_steps": train.warmup_steps,
         "ss_max_grad_norm": train.optimizer.max_grad_norm,
         "ss_max_train_steps": train.steps,
-        "ss_total_batch_size": train.batch,
-        "ss_min_snr_gamma": train.min_snr_gamma or None,
+        "ss_total_batch_size": train.batch * train.accumulate,
+        "ss_min_snr_gamma": train.loss.min_snr_gamma if train.loss.weighting == "min_snr" else None,
+        "ss_debiased_estimation": train.loss.weighting == "debiased",
         "ss_prior_loss_weight": train.prior_weight,
         "ss_gradient_checkpointing": train.gradient_checkpointing,
-        "ss_gradient_accumulation_steps": 1,
+        "ss_gradient_accumulation_steps": train.accumulate,
         "ss_mixed_precision": PRECISIONS[train.precision],
-        "ss_loss_type": "l2",
-        "ss_noise_offset": None,
+        "ss_loss_type": train.loss.kind,
+        "ss_noise_offset": train.loss.noise_offset or None,
+        "ss_caption_dropout_rate": train.captions.dropout,
+        "ss_shuffle_caption": train.captions.shuffle,
+        "ss_keep_tokens": train.captions.keep,
+        "ss_enable_bucket": train.buckets.enabled,
         "ss_cache_latents": True,
         "ss_seed": train.seed,
         "ss_num_train_images": len(examples.train),
@@ -101,6 +106,7 @@ def build_metadata(
         "ss_network_module": "networks.lora",
         "ss_network_dim": train.rank,
         "ss_network_alpha": float(train.alpha or train.rank),
+        "ss_network_args": json.dumps({"dora": train.dora, "rslora": train.rslora, "layers": train.layers}),
         "ss_base_model_version": "sdxl_base_v1-0",
         "ss_sd_model_name": base,
         "ss_v2": False,

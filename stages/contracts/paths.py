@@ -10,6 +10,7 @@ REGULARIZATION = Path("data/regularization")
 
 LORA = Path("models/lora")
 LOSS = Path("metrics/loss.csv")
+TRAIN_SAMPLES = Path("metrics/train_samples.png")
 
 SWEEP_IMAGES = Path("data/sweep")
 SWEEP_SUMMARY = Path("metrics/sweep_summary.csv")

@@ -1,36 +1,19 @@
 """The sections of params.yaml: typed, closed and frozen.  One wrong key stops the run, and all are named at once."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from stages.contracts.paths import PARAMS
+from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed
+from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+__all__ = ["Optimizer", "Section", "Train"]
+
 Mode = Literal["lora", "lora+instantid", "lora+ipadapter"]
-Sampler = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc"]
-
-
-def _a_door(name: str) -> str:
-    if name.count(":") != 1:
-        raise ValueError("not a known backend; a class of your own is written module:Class")
-    return name
-
-
-Door = Annotated[str, AfterValidator(_a_door)]
-"""``module:Class``: the one door for a backend of the user's own."""
-
-
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Dataset(Section):
@@ -74,61 +57,6 @@ class Regularize(Section):
     sampler: Sampler = "euler"
     micro_batch: Count = 4
     seed: Seed = 0
-
-
-class Optimizer(Section):
-    """AdamW (arXiv:1711.05101) or Prodigy (arXiv:2306.06101), which finds its own rate: learning_rate 1.0."""
-
-    name: Literal["prodigy", "adamw", "adamw8bit"] = "prodigy"
-    learning_rate: Positive = 1.0
-    text_encoder_rate: Positive | None = Field(None, description="rate of the text encoders; default learning_rate")
-    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    d_coef: Positive = Field(1.0, description="Prodigy: scales the rate it finds")
-    safeguard_warmup: bool = True
-    use_bias_correction: bool = True
-    max_grad_norm: Annotated[float, Field(ge=0)] = Field(1.0, description="0 turns clipping off")
-
-
-class Train(Section):
-    """How the LoRA is trained."""
-
-    backend: Literal["diffusers"] | Door = "diffusers"
-    version: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="names this recipe's result, e.g. v3")
-    base: Path = Field(description="base model folder (diffusers layout)")
-    resolution: Count = 1024
-    rank: Count = 16
-    alpha: Positive | None = Field(None, description="default: the rank, so that the scale is 1")
-    layers: Literal["attention", "attention+feed_forward", "transformer", "all"] = Field(
-        "attention",
-        description="which UNet layers get a LoRA: transformer adds the projections, all also the residual blocks' "
-        "convolutions (LoCon)",
-    )
-    text_encoders: bool = Field(False, description="train a LoRA on both text encoders too")
-    optimizer: Optimizer = Optimizer()
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup_steps: int = Field(0, ge=0)
-    steps: Count = 2500
-    batch: Count = Field(1, description="training photos per step")
-    prior_batch: int = Field(0, ge=0, description="regularization images per step")
-    prior_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the regularization images' loss")
-    min_snr_gamma: Annotated[float, Field(ge=0)] = Field(
-        5.0, description="min-SNR weighting (arXiv:2303.09556); 0 is off"
-    )
-    flip: bool = Field(False, description="mirror photos at random; wrong for asymmetric faces")
-    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    gradient_checkpointing: bool = False
-    checkpoint_every: Count = 500
-    holdout_every: Count = Field(250, description="steps between measurements of the holdout loss")
-    seed: Seed = 0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.optimizer.name == "prodigy" and self.optimizer.learning_rate > 10:
-            raise ValueError("optimizer.learning_rate: Prodigy finds its own rate; 1.0 is usual")
-        if self.checkpoint_every > self.steps:
-            raise ValueError(f"checkpoint_every: {self.checkpoint_every} is more than steps ({self.steps})")
-        return self
 
 
 class Draw(Section):
@@ -239,6 +167,10 @@ class Machine(Section):
     device: str = "cpu"
     threads: Count = Field(2, description="CPU threads of every model; results are bitwise equal only at one count")
     workers: Count = Field(2, description="processes and threads that read and decode files")
+    processes: Count = Field(
+        1, description="processes that share each training batch, one GPU or threads / processes CPU threads each"
+    )
+    save_seconds: Annotated[float, Field(ge=0)] = Field(60.0, description="between saves of a training's state")
     state_dir: Path | None = Field(None, description="where interrupted work is kept; default the user's cache folder")
 
 

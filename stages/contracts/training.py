@@ -14,6 +14,8 @@ class Example:
 
     picture: Path
     caption: str
+    mask: Path | None = None  # picture of the same size: white counts
+    face: tuple[float, float, float, float] | None = None  # box: left, top, right, bottom, fractions of the picture
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class Examples:
     train: tuple[Example, ...]
     holdout: tuple[Example, ...] = ()
     prior: tuple[Example, ...] = ()  # regularization images
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """An interrupted training goes on: everything up to ``step`` was told before."""
+
+    step: int
 
 
 @dataclass(frozen=True)
@@ -45,13 +54,22 @@ class Checkpoint:
     tensors: dict[str, np.ndarray]
 
 
-class Trainer(Protocol):
-    """Trains LoRAs.  The same examples and settings give the same bytes."""
+Event = Resumed | Step | Checkpoint
 
-    def train(self, examples: Examples) -> Iterator[Step | Checkpoint]:
+
+class Trainer(Protocol):
+    """Trains LoRAs.  The same examples and settings give the same bytes, wherever a run was interrupted."""
+
+    def train(self, examples: Examples, work: Path) -> Iterator[Event]:
         """Yield a Step for every step from 0 on, and a Checkpoint after each step that asks for one and the last.
 
+        Args:
+            examples: what to train on.
+            work: folder of this very training's unfinished work, kept when the process dies.  A trainer may save its
+                state there, always after it has told everything up to that step; if it finds one, it yields Resumed
+                first and goes on from there.
+
         Raises:
-            UserError: before the first Step, when the base model or a picture cannot be used.
+            UserError: before the first event, when the base model or a picture cannot be used.
         """
         ...

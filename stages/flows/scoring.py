@@ -32,7 +32,7 @@ from stages.measures.skin import (
 )
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture, resize, write_png
-from stages.runtime.provenance import hash_json, hash_path
+from stages.runtime.provenance import describe_code, hash_json, hash_path
 from stages.runtime.state import work_folder
 
 TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed, never a number
@@ -243,13 +243,15 @@ def open_studio(
     if not holdout:
         raise UserError(MANIFEST, "no holdout photos to compare with", "raise dataset.holdout_min")
     references = make_references(read_photos(dataset.photos, holdout, settings.resolution), instruments)
-    with work_folder(machine.state_dir, folder.name, _fingerprint(settings.backend, shots)) as kept:
+    with work_folder(machine.state_dir, folder.name, _fingerprint(settings, machine, shots)) as kept:
         shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
         folder.mkdir(parents=True)
         yield Studio(generator, instruments, references, kept)
 
 
-def _fingerprint(backend: str, shots: Sequence[Shot]) -> str:
+def _fingerprint(settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
+    """The hash of everything that a picture depends on."""
+    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, describe_code()]
     requests = [shot.request for shot in shots]
     models = sorted({path for request in requests for path in (request.base, request.lora) if path is not None})
-    return hash_json([backend, [_values(r) for r in requests], [hash_path(path) for path in models]])
+    return hash_json([drawn_by, [_values(r) for r in requests], [hash_path(path) for path in models]])

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +147,26 @@ def print_difference(difference: Any) -> None:
         _say("the same dataset")
         return
     _print_table("", ("change", "what", "before", "after"), rows)
+
+
+def print_proof(
+    killed: Sequence[int], resumed: Sequence[int], undisturbed: Mapping[str, str], after: Mapping[str, str]
+) -> None:
+    """Two trainings' artifacts by their sha256, and where the second one was killed and went on."""
+    names = sorted({*undisturbed, *after})
+    rows = [
+        (name, undisturbed.get(name, "missing")[:16], after.get(name, "missing")[:16],
+         "same" if undisturbed.get(name) == after.get(name) else "DIFFERENT")
+        for name in names
+    ]  # fmt: skip
+    _print_table("", ("artifact", "undisturbed", "killed and resumed", ""), rows)
+    _say(f"killed after step {', '.join(map(str, killed))}; resumed at step {', '.join(map(str, resumed)) or 'none'}")
+    same = undisturbed == after
+    _say("resume is exact on this machine" if same and resumed else "resume is NOT proven on this machine")
+
+
+def print_memory(parts: Mapping[str, int]) -> None:
+    """What a training holds in the device's memory, added up."""
+    rows = [(name, f"{size / 2**30:.2f}") for name, size in parts.items() if size]
+    rows.append(("together", f"{sum(parts.values()) / 2**30:.2f}"))
+    _print_table("Memory of the training", ("what", "GiB"), rows, right=("GiB",))

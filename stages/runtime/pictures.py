@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from stages.runtime.errors import UserError
 from stages.runtime.files import replacing
 
+MASK = ".mask.png"  # photo.jpg's mask is photo.jpg.mask.png
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 Image.MAX_IMAGE_PIXELS = 120_000_000
 
@@ -22,12 +23,19 @@ def list_pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(folder, "no such folder", "put the photos there, or set dataset.photos")
     found = (
-        p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".") and not p.name.endswith(MASK)
     )
     paths = sorted(found, key=lambda p: p.relative_to(folder).as_posix())
     if not paths:
         raise UserError(folder, "holds no pictures", f"known types: {' '.join(sorted(SUFFIXES))}")
     return paths
+
+
+def mask_path(photo: Path) -> Path:
+    """Where the mask of a photo lies: beside it; a mask is no photo."""
+    return photo.with_name(f"{photo.name}{MASK}")
 
 
 def read_picture(path: Path) -> np.ndarray:

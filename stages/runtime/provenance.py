@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+NUMERICS = ("accelerate", "diffusers", "numpy", "onnxruntime", "peft", "prodigyopt", "torch", "transformers")
 
 
 def hash_file(path: Path) -> str:
@@ -23,3 +27,19 @@ def hash_path(path: Path) -> str:
         return hash_file(path)
     files = sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return hash_json([[p.relative_to(path).as_posix(), hash_file(p)] for p in files])
+
+
+@cache
+def describe_code() -> str:
+    """Which code this is: the hash of the package and the versions of what computes.
+
+    Unfinished work is never continued by other code than began it.
+    """
+    return hash_json([hash_path(Path(__file__).parents[1]), [[name, _version(name)] for name in NUMERICS]])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from stages.runtime.errors import UserError
+
+KEPT = 4  # unfinished pieces of work per stage
 
 
 def cache_folder(state_dir: Path | None) -> Path:
@@ -16,6 +18,11 @@ def cache_folder(state_dir: Path | None) -> Path:
     if state_dir is not None:
         return state_dir.expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pistachio"
+
+
+def find_work(state_dir: Path | None, stage: str, fingerprint: str) -> Path:
+    """Where one stage's unfinished work lies."""
+    return cache_folder(state_dir) / stage / fingerprint
 
 
 @contextmanager
@@ -31,8 +38,8 @@ def work_folder(state_dir: Path | None, stage: str, fingerprint: str) -> Iterato
         UserError: when another process is at the same work (a killed ``dvc`` leaves its stage running), or the
             folder cannot be written.
     """
-    folder = cache_folder(state_dir) / stage / fingerprint
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    folder = find_work(state_dir, stage, fingerprint)
+    lock = _lock(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -42,7 +49,23 @@ def work_folder(state_dir: Path | None, stage: str, fingerprint: str) -> Iterato
         raise UserError(folder, f"cannot be written ({error.strerror})", "set machine.state_dir") from None
     try:
         folder.mkdir(exist_ok=True)  # who held the lock until now may have finished and removed it
+        folder.touch()  # the newest, when old ones are counted
+        _prune(folder)
         yield folder
         shutil.rmtree(folder)
     finally:
         lock.release()
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
+
+
+def _prune(current: Path) -> None:
+    """Remove the stage's oldest unfinished work beyond ``KEPT``; what a process holds stays."""
+    others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for folder in others[KEPT - 1 :]:
+        lock = _lock(folder)
+        with suppress(Timeout), lock.acquire(timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,60 +1,83 @@
-"""Pictures are cropped as faces need it, and what a step sees depends on the seed and its number alone."""
+"""Pictures are cropped as faces need it, masks follow them, and captions are encoded once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stages.backends.sdxl import open_pipeline
-from stages.backends.train.batches import draw_batch, draw_rows, holdout_batches, join
-from stages.backends.train.data import Pictures, Prompts, check_size, crop_square, encode_pictures
-from stages.contracts.training import Examples
+from stages.backends.train.data import Encoder, Prompts, check_sizes, draw_face_mask, weigh_places
+from stages.contracts.train_settings import Train
+from stages.contracts.training import Example, Examples
 from stages.runtime.errors import UserError
+from stages.runtime.pictures import mask_path, write_png
 
 
-@pytest.fixture(scope="module")
-def pictures() -> Pictures:
-    latents = torch.arange(5.0).reshape(5, 1, 1, 1, 1).expand(5, 2, 1, 2, 2).clone()
-    latents[:, 1] += 100  # the mirror images
-    return Pictures(latents, torch.arange(30.0).reshape(5, 6), tuple("abcde"))
+def recipe(base: Path, **changes: object) -> Train:
+    return Train.model_validate({"version": "t", "base": base, "resolution": 64, **changes})
 
 
-def striped(height: int, width: int) -> np.ndarray:
-    """Red tells the row, green the column."""
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
-
-
-def test_a_square_picture_is_only_resized() -> None:
-    square, ids = crop_square(striped(128, 128), 64)
-    assert square.shape == (64, 64, 3)
-    assert ids == (128, 128, 0, 0, 64, 64)
-
-
-def test_a_wide_picture_loses_its_sides_equally() -> None:
-    square, ids = crop_square(striped(64, 104), 64)
-    assert (square[0, 0, 1], square[0, -1, 1]) == (20, 83)
-    assert ids == (64, 104, 0, 20, 64, 64)
-
-
-def test_a_tall_picture_keeps_its_upper_part() -> None:
-    square, ids = crop_square(striped(104, 64), 64)
-    assert (square[0, 0, 0], square[-1, 0, 0]) == (10, 73)
-    assert ids == (104, 64, 10, 0, 64, 64)
-
-
-def test_the_crop_is_told_in_pixels_of_the_resized_picture() -> None:
-    assert crop_square(striped(192, 128), 64)[1] == (192, 128, 8, 0, 64, 64)
+def encoder(base: Path, **changes: object) -> Encoder:
+    return Encoder(open_pipeline(base, torch.float32).vae, recipe(base, **changes))
 
 
 def test_a_latent_is_the_scaled_mean_and_the_second_one_its_mirror_image(tiny_base: Path, examples: Examples) -> None:
-    vae = open_pipeline(tiny_base, torch.float32).vae
-    two = encode_pictures(vae, examples.train[:2], 64, "test", flip=True)
-    one = encode_pictures(vae, examples.train[1:2], 64, "test")
-    assert two.latents.shape == (2, 2, 8, 16, 16)
-    assert torch.equal(two.latents[1, 0], one.latents[0, 0])
-    assert not torch.equal(two.latents[0, 0], two.latents[0, 1])
+    encode = encoder(tiny_base).encode
+    two = encode(examples.train[:2], "test", flip=True)
+    one = encode(examples.train[1:2], "test")
+    assert two[1].latents.shape == (2, 8, 16, 16)
+    assert torch.equal(two[1].latents[0], one[0].latents[0])
+    assert not torch.equal(two[0].latents[0], two[0].latents[1])
+
+
+def test_with_buckets_a_photo_keeps_its_shape(tiny_base: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.png"
+    write_png(wide, np.zeros((60, 100, 3), np.uint8))
+    buckets = {"enabled": True, "step": 16}
+    (bucketed,) = encoder(tiny_base, buckets=buckets).encode([Example(wide, "x")], "test")
+    (square,) = encoder(tiny_base).encode([Example(wide, "x")], "test")
+    assert bucketed.shape == (8, 12, 20)  # 48 x 80 px, a quarter of each
+    assert bucketed.time_ids.tolist() == [60, 100, 0, 0, 48, 80]
+    assert square.shape == (8, 16, 16)
+
+
+def test_a_face_mask_covers_the_box_and_its_margin_and_nothing_else() -> None:
+    mask = draw_face_mask(100, 200, (0.4, 0.3, 0.6, 0.7), margin=0.5)
+    assert mask[50, 100] == mask[31, 100] == mask[12, 100] == 255  # middle, box, margin
+    assert mask[8, 100] == mask[50, 50] == mask[99, 199] == 0
+
+
+def test_weights_of_places_have_mean_one_and_the_outside_its_share() -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 255
+    weights = weigh_places(mask, 0.1, 16, 16)
+    assert weights.shape == (1, 16, 16)
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[0, 0, 0] / weights[0, 0, -1]) == pytest.approx(0.1)
+
+
+def test_a_mask_is_cropped_and_mirrored_with_its_photo(tiny_base: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    write_png(photo, np.zeros((64, 128, 3), np.uint8))
+    mask = np.zeros((64, 128, 3), np.uint8)
+    mask[:, 32:64] = 255  # the left half of the middle square
+    write_png(mask_path(photo), mask)
+    example = Example(photo, "x", mask=mask_path(photo))
+    (picture,) = encoder(tiny_base, masks={"source": "files", "outside": 0.0}).encode([example], "test", flip=True)
+    assert picture.mask is not None
+    assert picture.mask[0, 0, 0].tolist() == [2.0] * 8 + [0.0] * 8
+    assert torch.equal(picture.mask[1], picture.mask[0].flip(-1))
+
+
+def test_a_mask_of_another_size_than_its_photo_is_refused(tiny_base: Path, tmp_path: Path, examples: Examples) -> None:
+    mask = tmp_path / "mask.png"
+    Image.new("L", (10, 10)).save(mask)
+    spoilt = replace(examples.train[0], mask=mask)
+    with pytest.raises(UserError, match="10x10, but the photo is"):
+        encoder(tiny_base, masks={"source": "files"}).encode([spoilt], "test")
 
 
 def test_a_remembered_caption_is_the_pipeline_s_own_embedding(tiny_base: Path) -> None:
@@ -70,48 +93,8 @@ def test_a_remembered_caption_is_the_pipeline_s_own_embedding(tiny_base: Path) -
 
 def test_a_resolution_that_the_unet_cannot_halve_is_refused(tiny_base: Path) -> None:
     pipeline = open_pipeline(tiny_base, torch.float32)
-    check_size(64, pipeline)
+    check_sizes(recipe(tiny_base), pipeline)
     with pytest.raises(UserError, match="multiple of 16; try 64"):
-        check_size(72, pipeline)
-
-
-def test_every_epoch_shows_every_picture_once() -> None:
-    rows = [row for step in range(1, 11) for row in draw_rows(3, 5, step, 0, "own")]
-    epochs = [rows[start : start + 5] for start in range(0, 30, 5)]
-    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) > 1
-
-
-def test_a_step_is_the_same_whatever_was_drawn_before(pictures: Pictures) -> None:
-    first = draw_batch(pictures, 4, 7, 0, "own", 1000)
-    draw_batch(pictures, 4, 8, 0, "own", 1000)
-    again = draw_batch(pictures, 4, 7, 0, "own", 1000)
-    assert torch.equal(first.noise, again.noise)
-    assert torch.equal(first.timesteps, again.timesteps)
-    assert torch.equal(first.latents, again.latents)
-    other = draw_batch(pictures, 4, 7, 1, "own", 1000)
-    assert not torch.equal(first.noise, other.noise)
-
-
-def test_captions_and_time_ids_stay_with_their_pictures_and_mirrors_occur(pictures: Pictures) -> None:
-    batch = draw_batch(pictures, 40, 1, 0, "own", 1000)
-    rows = [int(value) % 100 for value in batch.latents[:, 0, 0, 0]]
-    assert [pictures.captions[row] for row in rows] == list(batch.captions)
-    assert torch.equal(pictures.time_ids[rows], batch.time_ids)
-    assert 8 < int((batch.latents[:, 0, 0, 0] >= 100).sum()) < 32
-
-
-def test_a_joined_batch_is_the_first_followed_by_the_second(pictures: Pictures) -> None:
-    own, prior = draw_batch(pictures, 3, 1, 0, "own", 1000), draw_batch(pictures, 2, 1, 0, "prior", 1000)
-    both = join(own, prior)
-    assert len(both) == 5
-    assert torch.equal(both.noise[:3], own.noise)
-    assert both.captions[3:] == prior.captions
-
-
-def test_holdout_covers_every_photo_at_every_level_with_the_same_noise_each_time(pictures: Pictures) -> None:
-    batches, again = (holdout_batches(pictures, 8, 0, 1000) for _ in range(2))
-    assert [len(batch) for batch in batches] == [8, 8, 4]
-    assert sorted({int(t) for batch in batches for t in batch.timesteps}) == [125, 375, 625, 875]
-    assert all(torch.equal(a.noise, b.noise) for a, b in zip(batches, again, strict=True))
-    assert all((batch.latents < 100).all() for batch in batches)  # never mirrored
+        check_sizes(recipe(tiny_base, resolution=72), pipeline)
+    with pytest.raises(UserError, match="24 is not a multiple of 16; try 16"):
+        check_sizes(recipe(tiny_base, buckets={"enabled": True, "step": 24}), pipeline)

@@ -1,5 +1,6 @@
 """Training lowers the loss, gives the same bytes twice, and weighs the class images as it should."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from stages.backends.train import open_trainer
-from stages.contracts.settings import Machine, Train
-from stages.contracts.training import Checkpoint, Examples, Step
+from stages.contracts.settings import Machine
+from stages.contracts.train_settings import Optimizer, Train
+from stages.contracts.training import Checkpoint, Examples, Resumed, Step
 from stages.runtime.errors import UserError
 
 ADAMW = {"name": "adamw", "learning_rate": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.0}
@@ -24,8 +26,15 @@ def recipe(base: Path, **changes: object) -> Train:
     return Train.model_validate(values)
 
 
-def run(train: Train, examples: Examples) -> tuple[list[Step], list[Checkpoint]]:
-    events = list(open_trainer(train, Machine(threads=1)).train(examples))
+@pytest.fixture(autouse=True)
+def _in_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(train: Train, examples: Examples, work: Path | None = None) -> tuple[list[Step], list[Checkpoint]]:
+    """``work`` is a fresh folder unless it is given."""
+    work = work or Path(tempfile.mkdtemp(dir=Path.cwd()))
+    events = list(open_trainer(train, Machine(threads=1)).train(examples, work))
     return [e for e in events if isinstance(e, Step)], [e for e in events if isinstance(e, Checkpoint)]
 
 
@@ -99,10 +108,76 @@ def test_prodigy_raises_its_rate_while_it_trains(tiny_base: Path, examples: Exam
 
 
 def test_text_encoders_are_trained_and_exported_under_te1_and_te2(tiny_base: Path, examples: Examples) -> None:
-    _, checkpoints = run(recipe(tiny_base, text_encoders=True), examples)
+    _, checkpoints = run(recipe(tiny_base, text_encoders=True, cache_text=False), examples)
     ups = {name: array for name, array in checkpoints[-1].tensors.items() if name.endswith("lora_up.weight")}
     moved = {name.split("_text_")[0] for name, array in ups.items() if "_text_" in name and np.abs(array).max() > 0}
     assert moved == {"lora_te1", "lora_te2"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dora": True}, {"rslora": True}, {"ema": 0.5}, {"accumulate": 2}, {"flip": True},
+        {"loss": {"kind": "huber", "weighting": "debiased", "noise_offset": 0.1}},
+        {"captions": {"dropout": 0.5, "shuffle": True}, "cache_text": False},
+        {"text_encoders": True, "cache_text": False}, {"optimizer": {"d_coef": 20.0}},
+        {"buckets": {"enabled": True, "step": 16}}, {"masks": {"source": "faces"}},
+    ],
+    ids=lambda changes: "+".join(changes),
+)  # fmt: skip
+def test_a_training_that_is_cut_off_goes_on_to_the_same_bytes(
+    tiny_base: Path, examples: Examples, changes: dict[str, object], tmp_path: Path
+) -> None:
+    train = recipe(tiny_base, **changes)
+    boxed = replace(examples, train=tuple(replace(e, face=(0.3, 0.2, 0.7, 0.8)) for e in examples.train))
+    steps, whole = run(train, boxed, tmp_path / "undisturbed")
+    work = tmp_path / "cut"
+    for wanted in (1, 3):  # cut off after the first, then after the third step
+        events = open_trainer(train, Machine(threads=1, save_seconds=0)).train(boxed, work)
+        while not (isinstance(event := next(events), Step) and event.step == wanted + 1):
+            pass
+        events.close()
+    *_, resumed, last = open_trainer(train, Machine(threads=1)).train(boxed, work)
+    assert resumed == steps[-1]
+    assert isinstance(last, Checkpoint)
+    assert same(last, whole[-1])
+
+
+def test_a_resumed_training_says_so_first(tiny_base: Path, examples: Examples, tmp_path: Path) -> None:
+    run(recipe(tiny_base), examples, tmp_path)
+    assert list(open_trainer(recipe(tiny_base), Machine(threads=1)).train(examples, tmp_path)) == [Resumed(4)]
+
+
+def test_a_damaged_state_is_one_line(tiny_base: Path, examples: Examples, tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(UserError, match="damaged state"):
+        run(recipe(tiny_base), examples, tmp_path)
+
+
+def test_accumulating_two_halves_is_a_batch_of_both(tiny_base: Path, examples: Examples) -> None:
+    """Other noise is drawn, but the gradient's size is a batch's: one step moves the weights as far."""
+    _, (once,) = run(recipe(tiny_base, steps=1, checkpoint_every=1, batch=4, prior_batch=0), examples)
+    _, (twice,) = run(recipe(tiny_base, steps=1, checkpoint_every=1, batch=2, accumulate=2, prior_batch=0), examples)
+    moved = [sum(float(np.abs(v).sum()) for n, v in c.tensors.items() if "lora_up" in n) for c in (once, twice)]
+    assert moved[1] == pytest.approx(moved[0], rel=0.05)
+
+
+def test_the_moving_average_stays_nearer_to_the_start(
+    tiny_base: Path, examples: Examples, plain: tuple[list[Step], list[Checkpoint]]
+) -> None:
+    steps, averaged = run(recipe(tiny_base, ema=0.9, steps=4), examples)
+    far = [sum(float(np.abs(v).sum()) for n, v in c.tensors.items() if "lora_up" in n) for c in
+           (plain[1][-1], averaged[-1])]  # fmt: skip
+    assert 0.5 * far[0] < far[1] < 0.95 * far[0]
+    assert [step.loss for step in steps] == [step.loss for step in plain[0]]  # training itself is untouched
+
+
+def test_a_mask_changes_what_is_learnt(
+    tiny_base: Path, examples: Examples, plain: tuple[list[Step], list[Checkpoint]]
+) -> None:
+    boxed = replace(examples, train=tuple(replace(e, face=(0.3, 0.2, 0.7, 0.8)) for e in examples.train))
+    _, masked = run(recipe(tiny_base, masks={"source": "faces"}), boxed)
+    assert not same(masked[-1], plain[1][-1])
 
 
 def test_gradient_checkpointing_trains_the_same(
@@ -130,9 +205,12 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step(
 ) -> None:
     trainer = open_trainer(recipe(tiny_base, **{"prior_batch": 0, **changes}), Machine(threads=1))
     with pytest.raises(UserError, match=match):
-        next(iter(trainer.train(replace(examples, prior=()))))
+        next(iter(trainer.train(replace(examples, prior=()), Path())))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_base: Path, examples: Examples) -> None:
+    endless = Optimizer.model_construct(
+        **{**Optimizer().model_dump(), **ADAMW, "learning_rate": 1e30, "max_grad_norm": 0}
+    )
     with pytest.raises(UserError, match="the loss is (nan|inf)"):
-        run(recipe(tiny_base, steps=30, optimizer={**ADAMW, "learning_rate": 1e30, "max_grad_norm": 0}), examples)
+        run(recipe(tiny_base, steps=30).model_copy(update={"optimizer": endless}), examples)

@@ -1,6 +1,7 @@
 """A LoRA file added to a model's weights, and taken out again without a trace.
 
 weight + strength * alpha / rank * up @ down (arXiv:2106.09685) is computed once per change: drawing costs nothing more.
+DoRA (arXiv:2402.09353) gives every row of that sum a length of its own; strength then says how far to go there.
 """
 
 from collections import defaultdict
@@ -15,25 +16,35 @@ from safetensors.torch import load_file
 from stages.contracts.lora_names import PREFIXES, TEXT_ENCODER, TEXT_ENCODER_2, module_table
 from stages.runtime.errors import UserError
 
-PARTS = (".lora_down.weight", ".lora_up.weight", ".alpha")
+PARTS = (".lora_down.weight", ".lora_up.weight", ".alpha", ".dora_scale")
 SHOWN = 3  # keys named in an error
 Models = Mapping[str, torch.nn.Module]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The LoRA of one module: down (rank, in, ...), up (out, rank, ...), float32, and alpha / rank."""
+    """The LoRA of one module: down (rank, in, ...), up (out, rank, ...), float32, and alpha / rank.
+
+    With DoRA also the length of every row, float32 (out,).
+    """
 
     component: str
     module: str
     down: torch.Tensor
     up: torch.Tensor
     scale: float
+    lengths: torch.Tensor | None = None
 
     def delta(self, weight: torch.Tensor) -> torch.Tensor:
-        """What is added to ``weight`` at strength 1, float32, in its shape and on its device."""
+        """What is added to the base's own ``weight`` at strength 1, float32, in its shape and on its device."""
         down, up = self.down.to(weight.device).flatten(1), self.up.to(weight.device).flatten(1)
-        return ((up @ down) * self.scale).reshape(weight.shape)
+        change = (up @ down) * self.scale
+        if self.lengths is None:
+            return change.reshape(weight.shape)
+        own = weight.float().flatten(1)
+        moved = own + change
+        lengths = self.lengths.to(weight.device)[:, None]
+        return (moved * (lengths / moved.norm(dim=1, keepdim=True)) - own).reshape(weight.shape)
 
 
 def _some(keys: list[str]) -> str:
@@ -82,7 +93,11 @@ def _match(name: str, parts: dict[str, torch.Tensor], models: Models, tables: di
     rank = down.shape[0]
     if (up.shape[0], down[0].numel(), up[0].numel()) != (weight.shape[0], weight[0].numel(), rank):
         return "was made for a base of another shape"
-    return Layer(component, module, down, up, float(parts[PARTS[2]]) / rank if PARTS[2] in parts else 1.0)
+    lengths = parts[PARTS[3]].flatten() if PARTS[3] in parts else None
+    if lengths is not None and len(lengths) != weight.shape[0]:
+        return "has DoRA lengths that are not one per output of"
+    scale = float(parts[PARTS[2]]) / rank if PARTS[2] in parts else 1.0
+    return Layer(component, module, down, up, scale, lengths)
 
 
 def read_layers(path: Path, models: Models) -> list[Layer]:

@@ -41,7 +41,10 @@ def add_lora(component: str, model: torch.nn.Module, train: Train) -> list[torch
     """Freeze ``model``, put a fresh LoRA into it (its effect is zero) and return the LoRA's parameters, float32."""
     model.requires_grad_(False)
     alpha: Any = train.alpha or train.rank  # peft takes a fraction too, whatever its annotation says
-    config = LoraConfig(r=train.rank, lora_alpha=alpha, target_modules=target_layers(component, train.layers))
+    config = LoraConfig(
+        r=train.rank, lora_alpha=alpha, target_modules=target_layers(component, train.layers), use_dora=train.dora,
+        use_rslora=train.rslora,
+    )  # fmt: skip
     with torch.random.fork_rng(devices=[]):  # peft draws its first values from the global generator
         torch.manual_seed(derive_seed(train.seed, "adapter", component))
         inject_adapter_in_model(config, model, ADAPTER)
@@ -72,6 +75,9 @@ def plain_names(model: torch.nn.Module) -> list[str]:
 def export_lora(models: Mapping[str, torch.nn.Module], dtype: torch.dtype = torch.float16) -> dict[str, np.ndarray]:
     """The tensors of a LoRA file: ``<name>.lora_down.weight``, ``.lora_up.weight`` and ``.alpha`` per layer.
 
+    Readers scale by alpha / rank, so what is written as alpha is the layer's true scale times its rank (rsLoRA's is
+    alpha / sqrt(rank)).  DoRA adds ``.dora_scale``, the length of every row of the weight, (out, 1, ...).
+
     float16, as kohya saves by default: half the size, and its rounding (5e-4 of a value) is far below a step's noise.
     """
     tensors: dict[str, np.ndarray] = {}
@@ -82,9 +88,13 @@ def export_lora(models: Mapping[str, torch.nn.Module], dtype: torch.dtype = torc
             name = names[module]
             if back[name] != module:
                 raise AssertionError(f"{name} maps back to {back[name]}, not to {module}")
-            down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-            alpha = torch.tensor(float(layer.lora_alpha[ADAPTER]))
+            known: Any = layer  # peft types everything as modules
+            down, up = known.lora_A[ADAPTER].weight, known.lora_B[ADAPTER].weight
+            alpha = torch.tensor(float(known.scaling[ADAPTER]) * known.r[ADAPTER])
             parts: dict[str, Any] = {"lora_down.weight": down, "lora_up.weight": up, "alpha": alpha}
+            if known.use_dora[ADAPTER]:
+                magnitude = known.lora_magnitude_vector[ADAPTER].weight
+                parts["dora_scale"] = magnitude.reshape(-1, *[1] * (down.ndim - 1))
             for part, tensor in parts.items():
                 tensors[f"{name}.{part}"] = tensor.detach().to("cpu", dtype).contiguous().numpy()
     return tensors

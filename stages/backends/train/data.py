@@ -1,43 +1,33 @@
 """Pictures become latents and captions become embeddings, once, before the first step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
+from stages.backends.train.shapes import bucket_sizes, choose_crop, choose_size
+from stages.contracts.train_settings import Masks, Train
 from stages.contracts.training import Example
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture, resize
+from stages.runtime.pictures import read_picture
 from stages.runtime.progress import track
-
-UPPER = 0.25  # of what is cut from a tall picture goes from above: faces are in the upper part
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Encoded pictures; ``latents`` holds each picture and, with ``flip``, its mirror image."""
+class Picture:
+    """An encoded picture: the picture itself and, with ``flip``, its mirror image."""
 
-    latents: torch.Tensor  # float32 (N, 1 or 2, C, H, W), scaled as the UNet wants them
-    time_ids: torch.Tensor  # float32 (N, 6): original height, width; crop top, left; target height, width
-    captions: tuple[str, ...]
+    latents: torch.Tensor  # float32 (1 or 2, C, H, W), scaled as the UNet wants them
+    time_ids: torch.Tensor  # float32 (6,): original height, width; crop top, left; target height, width
+    caption: str
+    mask: torch.Tensor | None = None  # float32 (1 or 2, 1, H, W), mean 1: how much each place counts
 
-    def __len__(self) -> int:
-        return len(self.captions)
-
-
-def crop_square(pixels_HWC: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The picture cropped square and resized to ``size`` px, and SDXL's six time ids (arXiv:2307.01952, section 2.2).
-
-    A wide picture loses its sides equally; a tall one loses a quarter of the surplus above and the rest below.
-    """
-    height, width = pixels_HWC.shape[:2]
-    side = min(height, width)
-    top, left = round((height - side) * UPPER), (width - side) // 2
-    square = pixels_HWC[top : top + side, left : left + side]
-    scale = size / side  # the crop corner is told in pixels of the resized picture
-    return resize(square, size, size), (height, width, round(top * scale), round(left * scale), size, size)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return tuple(self.latents.shape[1:])
 
 
 @torch.no_grad()
@@ -49,33 +39,95 @@ def encode_picture(vae: AutoencoderKL, pixels_HWC: np.ndarray) -> torch.Tensor:
     return ((latent - shift) * vae.config.scaling_factor).float().cpu()
 
 
-def encode_pictures(
-    vae: AutoencoderKL, examples: Sequence[Example], size: int, label: str, *, flip: bool = False
-) -> Pictures:
-    """Read, crop and encode ``examples``, one at a time, with progress."""
-    if not examples:
-        return Pictures(torch.empty(0), torch.empty(0, 6), ())
-    latents, time_ids = [], []
-    for example in track(examples, label, len(examples), unit="picture"):
-        square, ids = crop_square(read_picture(example.picture), size)
-        views = [square, square[:, ::-1]] if flip else [square]
-        latents.append(torch.stack([encode_picture(vae, view) for view in views]))
-        time_ids.append(ids)
-    return Pictures(
-        torch.stack(latents), torch.tensor(time_ids, dtype=torch.float32), tuple(e.caption for e in examples)
-    )
+def draw_face_mask(height: int, width: int, face: Sequence[float], margin: float) -> np.ndarray:
+    """uint8 (H, W), 255 inside: the ellipse around a face's box, larger by ``margin`` of its size on every side.
+
+    ``face`` is left, top, right, bottom as fractions of the picture's width and height.
+    """
+    left, top, right, bottom = face
+    rows, columns = np.mgrid[:height, :width]
+    across = ((columns + 0.5) / width - (left + right) / 2) / max(1e-6, (right - left) * (0.5 + margin))
+    down = ((rows + 0.5) / height - (top + bottom) / 2) / max(1e-6, (bottom - top) * (0.5 + margin))
+    return np.where(across**2 + down**2 <= 1, 255, 0).astype(np.uint8)
 
 
-def check_size(size: int, pipeline: StableDiffusionXLPipeline) -> None:
+def read_mask(example: Example, masks: Masks, height: int, width: int) -> np.ndarray | None:
+    """The mask of an upright picture, uint8 (H, W); None where everything counts.
+
+    Raises:
+        UserError: when a mask file is not a picture of the photo's size.
+    """
+    if masks.source == "files" and example.mask is not None:
+        mask = read_picture(example.mask)[..., 0]
+        if mask.shape != (height, width):
+            what = f"{mask.shape[1]}x{mask.shape[0]}, but the photo is {width}x{height}"
+            raise UserError(example.mask, what, "draw it over the photo as it is seen, in the same size")
+        return mask
+    if masks.source == "faces" and example.face is not None:
+        return draw_face_mask(height, width, example.face, masks.margin)
+    return None
+
+
+def weigh_places(mask: np.ndarray, outside: float, height: int, width: int) -> torch.Tensor:
+    """A mask, uint8 (H', W'), as weights of a latent's places: float32 (1, height, width) with mean 1.
+
+    The mean stays 1 so that a mask moves the loss's emphasis, not its size, and the learning rate means the same.
+    """
+    inside = torch.from_numpy(mask.copy()).float()[None, None] / 255
+    inside = torch.nn.functional.adaptive_avg_pool2d(inside, (height, width))[0]
+    weights = outside + (1 - outside) * inside
+    return weights / weights.mean().clamp(min=1e-6)
+
+
+class Encoder:
+    """Turns examples into pictures in the shapes of the settings."""
+
+    def __init__(self, vae: AutoencoderKL, train: Train) -> None:
+        self.vae, self.train = vae, train
+
+    def encode(self, examples: Sequence[Example], label: str, *, flip: bool = False) -> list[Picture]:
+        """Read, crop and encode ``examples``, one at a time, with progress."""
+        if not examples:
+            return []
+        return [self._one(example, flip) for example in track(examples, label, len(examples), unit="picture")]
+
+    def _one(self, example: Example, flip: bool) -> Picture:
+        pixels = read_picture(example.picture)
+        height, width = pixels.shape[:2]
+        crop = choose_crop(width, height, choose_size(width, height, self.train.resolution, self.train.buckets))
+        cut = crop.apply(pixels)
+        views = [cut, cut[:, ::-1]] if flip else [cut]
+        latents = torch.stack([encode_picture(self.vae, view) for view in views])
+        mask = read_mask(example, self.train.masks, height, width)
+        weights = None
+        if mask is not None:
+            one = weigh_places(crop.apply(mask), self.train.masks.outside, *latents.shape[2:])
+            weights = torch.stack([one, one.flip(-1)] if flip else [one])
+        ids = torch.tensor(crop.time_ids(width, height), dtype=torch.float32)
+        return Picture(latents, ids, example.caption, weights)
+
+
+def check_sizes(train: Train, pipeline: StableDiffusionXLPipeline) -> None:
     """Refuse a resolution that the UNet cannot halve as often as it must.
 
     Raises:
-        UserError: naming the step that the resolution has to be a multiple of.
+        UserError: naming the step that the resolution, or a bucket's side, has to be a multiple of.
     """
     step = pipeline.vae_scale_factor * 2 ** (len(pipeline.unet.config.block_out_channels) - 1)
-    if size % step:
-        todo = f"try {max(step, size // step * step)}"
-        raise UserError("train.resolution", f"{size} is not a multiple of {step}", todo)
+    if train.buckets.enabled and train.buckets.step % step:
+        what = f"{train.buckets.step} is not a multiple of {step}"
+        raise UserError("train.buckets.step", what, f"try {max(step, train.buckets.step // step * step)}")
+    for side in {side for size in _sizes(train) for side in size}:
+        if side % step or side == 0:
+            todo = f"try {max(step, train.resolution // step * step)}"
+            raise UserError("train.resolution", f"{train.resolution} is not a multiple of {step}", todo)
+
+
+def _sizes(train: Train) -> Iterator[tuple[int, int]]:
+    if train.buckets.enabled:
+        yield from bucket_sizes(train.resolution, train.buckets.step, train.buckets.max_aspect)
+    else:
+        yield train.resolution, train.resolution
 
 
 class Prompts:

@@ -74,3 +74,13 @@ def draw_timesteps(count: int, length: int, generator: torch.Generator) -> torch
     offset = torch.rand((), generator=generator, dtype=torch.float64)
     places = torch.randperm(count, generator=generator).double() / count
     return ((offset + places).remainder(1.0) * length).long().clamp_(max=length - 1)
+
+
+def draw_noise(shape: tuple[int, ...], offset: float, generator: torch.Generator) -> torch.Tensor:
+    """Normal noise, float32 ``shape`` (C, H, W); with ``offset`` each channel is shifted as a whole too.
+
+    Plain noise hardly moves a picture's mean, so that a model cannot learn very dark or bright ones (offset noise,
+    Guttenberg 2023, crosslabs.org/blog/diffusion-with-offset-noise).
+    """
+    noise = torch.randn(shape, generator=generator)
+    return noise + offset * torch.randn((shape[0], 1, 1), generator=generator) if offset else noise

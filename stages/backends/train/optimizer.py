@@ -10,20 +10,7 @@ from typing import Literal
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from stages.contracts.settings import Optimizer
-from stages.runtime.errors import UserError
-
-
-def check_rates(settings: Optimizer, *, text_encoders: bool) -> None:
-    """Refuse what Prodigy cannot do.
-
-    Raises:
-        UserError: when Prodigy is to train the text encoders at a rate of their own.
-    """
-    rate = settings.text_encoder_rate
-    if settings.name == "prodigy" and text_encoders and rate not in (None, settings.learning_rate):
-        what = f"is {rate}, but Prodigy finds one rate for everything"
-        raise UserError("train.optimizer.text_encoder_rate", what, "leave it null or use adamw")
+from stages.contracts.train_settings import Optimizer
 
 
 def open_optimizer(

@@ -1,0 +1,27 @@
+"""What every section of params.yaml is made of: closed, frozen models and the ranges that they share."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Sampler = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc"]
+
+
+def _a_door(name: str) -> str:
+    if name.count(":") != 1:
+        raise ValueError("not a known backend; a class of your own is written module:Class")
+    return name
+
+
+Door = Annotated[str, AfterValidator(_a_door)]
+"""``module:Class``: the one door for a backend of the user's own."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
