@@ -109,6 +109,7 @@ def summarise(folders: list[Path], rows: str = "lora") -> dict[str, Any]:
         "face_found",
         "realism_score",
         "adherence",
+        "prior_preservation",
     )
     return {column: pooled(folders, rows, column) for column in columns}
 
@@ -121,7 +122,8 @@ def show(name: str, folder: Path) -> Scorecard:
         f"{name:28s} similarity {card.face_similarity_mean:.3f} (base {ends.base:.3f}, real {ends.real:.3f})",
         f"ruler {card.likeness:.0f}/{card.second_likeness:.0f}",
         f"pass {card.face_similarity_pass:.2f} found {card.face_detection_rate:.2f}",
-        f"adherence {card.prompt_adherence_mean:.3f} skin {card.skin_realism_mean:.2f} {card.overall_grade}",
+        f"prior preservation {card.prior_preservation:.0f} adherence {card.prompt_adherence_mean:.3f}",
+        f"skin {card.skin_realism_mean:.2f} {card.overall_grade}",
         f"step {best.checkpoint} guidance {best.guidance:g} strength {best.strength:g}",
     )
     print("  ".join(parts), flush=True)

@@ -12,8 +12,14 @@ from stages.contracts.manifest import Manifest, read_manifest
 from stages.contracts.paths import EVAL_IMAGES, EVAL_MONTAGE, PER_IMAGE, REPORT
 from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Anchors, Choice, Settings, read_choice, write_scorecard
 from stages.contracts.settings import Dataset, Eval, Judges, Section, Thresholds, read_machine, read_params
-from stages.flows.scorecards import describe_origin, make_scorecard, measure_anchors, table_rows
-from stages.flows.scoring import Score, Shot, Studio, open_studio, plan, read_photos, score
+from stages.flows.scorecards import (
+    add_prior_preservation,
+    describe_origin,
+    make_scorecard,
+    measure_anchors,
+    table_rows,
+)
+from stages.flows.scoring import Score, Shot, Studio, open_studio, plan, read_photos, score, without_trigger
 from stages.measures.skin import FEW_REFERENCES
 from stages.reports.montage import montage
 from stages.reports.scorecard import markdown
@@ -36,11 +42,16 @@ class Params(Section):
 
 
 def plan_sets(choice: Choice, params: Params) -> dict[str, list[Shot]]:
-    """What to draw: the base model alone first, then the LoRA with the chosen settings; same prompts and seeds."""
+    """What to draw: the base model alone first, then the LoRA with the chosen settings, with the trigger and without.
+
+    Prompts, seeds and starting noise are the same, but for the trigger.
+    """
     chosen = Settings(**choice.best.model_dump(include=set(Settings.model_fields)))
     alone = {"lora": "", "mode": "lora", "guidance": params.eval.base_guidance, "sampler": params.eval.base_sampler}
-    cells = {"base": chosen.model_copy(update=alone), "lora": chosen}
-    return {name: plan(cell, params.eval, params.dataset, EVAL_IMAGES / name) for name, cell in cells.items()}
+    cells = {"base": chosen.model_copy(update=alone), "lora": chosen, "class": chosen}
+    nameless = tuple(without_trigger(prompt, params.dataset) for prompt in params.eval.prompts)
+    protocols = dict.fromkeys(cells, params.eval) | {"class": params.eval.model_copy(update={"prompts": nameless})}
+    return {name: plan(cell, protocols[name], params.dataset, EVAL_IMAGES / name) for name, cell in cells.items()}
 
 
 def real_scores(studio: Studio, params: Params, manifest: Manifest) -> list[Score]:
@@ -51,28 +62,31 @@ def real_scores(studio: Studio, params: Params, manifest: Manifest) -> list[Scor
 
 
 def show(sets: dict[str, list[Shot]], params: Params, manifest: Manifest) -> np.ndarray:
-    """Real holdout photos, the base model and the LoRA, the latter two with the same prompts and seeds."""
+    """Real holdout photos; the same prompts and seeds by the base model and by the LoRA, with and without trigger."""
     first = sets["lora"][:: len(params.eval.seeds)][:SHOWN]
     numbers = [sets["lora"].index(shot) for shot in first]
     real = read_photos(params.dataset.photos, manifest.side("holdout")[:SHOWN], params.eval.resolution)
-    rows = [list(real), *([read_picture(sets[name][i].path) for i in numbers] for name in ("base", "lora"))]
-    return montage(rows, ["real photos, never trained on", "base model", "LoRA, same prompts, seeds and noise"])
+    rows = [list(real), *([read_picture(sets[name][i].path) for i in numbers] for name in ("base", "lora", "class"))]
+    labels = ("base model", "LoRA, same prompts, seeds and noise", f"LoRA, without the word {params.dataset.trigger}")
+    return montage(rows, ["real photos, never trained on", *labels])
 
 
 def judge_sets(
     studio: Studio, sets: dict[str, list[Shot]], manifest: Manifest, params: Params
 ) -> tuple[list[dict[str, Any]], tuple[Anchors, Anchors]]:
-    """Draw and score both sets; the base model's come first, because the rulers need them.  Rows and anchors."""
+    """Draw and score all sets; the base model's come first, because the rulers need them.  Rows and anchors."""
     real = real_scores(studio, params, manifest)
     base = list(track(studio.score(sets["base"]), "eval, base model", len(sets["base"])))
     anchors = measure_anchors(base, real)
     ours = list(track(studio.score(sets["lora"]), "eval, LoRA", len(sets["lora"])))
-    scored = {"lora": ours, "base": base}
+    nameless = list(track(studio.score(sets["class"]), "eval, class word alone", len(sets["class"])))
+    scored = {"lora": ours, "base": base, "class": nameless}
     rows = [
         row
         for name, scores in scored.items()
         for row in table_rows(name, sets[name], scores, anchors, params.thresholds.face_pass)
     ]
+    add_prior_preservation(rows)
     return rows, anchors
 
 
@@ -88,7 +102,7 @@ def main() -> None:
     params, machine = read_params(Params), read_machine()
     manifest, choice = read_manifest(), read_choice()
     origin, sets = describe_origin(choice, manifest, **dict(params)), plan_sets(choice, params)
-    shots = [*sets["base"], *sets["lora"]]
+    shots = [shot for some in sets.values() for shot in some]
     with open_studio(params.eval, params.dataset, params.judges, machine, shots, EVAL_IMAGES) as studio:
         rows, anchors = judge_sets(studio, sets, manifest, params)
         card = make_scorecard(rows, anchors, origin, params.eval, params.thresholds)

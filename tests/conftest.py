@@ -55,6 +55,7 @@ def _write_run(folder: Path, version: str, *, noise: int = 0, overall: float = 0
         anchors=anchors, second_anchors=anchors, texture_score=mean["texture_score"],
         color_naturalness_score=mean["color_naturalness_score"], skin_realism_mean=mean["realism_score"],
         prompt_adherence_mean=mean["adherence"], base_prompt_adherence_mean=0.3, overall_score=overall,
+        prior_preservation=mean["prior_preservation"], prior_preservation_interval=Interval(low=80.0, high=95.0),
         overall_grade=Grades().of(overall), best_config=cell, worst_config=cell, thresholds={"face_pass": 0.6},
         licences={"faces": "non-commercial research only"},
     )  # fmt: skip
@@ -80,6 +81,7 @@ def _score_pictures(noise: int, shift: dict[str, float]) -> list[dict[str, Any]]
             level = dict(zip(names, np.array([0.58, 0.5, 0.7, 0.7, 0.3]) + easy + common + differs, strict=True))
             row = {name: (value + shift.get(name, 0.0)) * found for name, value in level.items()}
             row["adherence"] = level["adherence"] + shift.get("adherence", 0.0)
+            row["prior_preservation"] = 90 + 100 * float(common[0]) + shift.get("prior_preservation", 0.0)
             row["realism_score"] = float(np.sqrt(abs(row["texture_score"] * row["color_naturalness_score"])))
             row |= {
                 f"{judge}likeness": 100 * (row[f"{judge}similarity"] - ANCHORS[0]) / (ANCHORS[1] - ANCHORS[0])

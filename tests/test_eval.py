@@ -81,15 +81,24 @@ def test_the_persona_herself_stands_near_100_and_the_base_model_at_0(result: Res
     assert card.skin_realism_mean > 0.3
 
 
-def test_the_table_lists_every_picture_of_both_sets(result: Result) -> None:
+def test_a_lora_that_draws_the_person_whatever_is_asked_keeps_nothing_of_the_class_word(result: Result) -> None:
+    """The generator of this test knows no trigger: at full strength every prompt shows the persona."""
+    card, table = result
+    nameless = table[table["set"] == "class"]
+    assert not nameless["prompt"].str.contains("amira").any()
+    assert card.prior_preservation == pytest.approx(100 - nameless["likeness"].mean(), abs=1e-4)
+    assert card.prior_preservation < 25
+
+
+def test_the_table_lists_every_picture_of_all_sets(result: Result) -> None:
     _, table = result
     assert tuple(table.columns) == PER_IMAGE_COLUMNS
-    assert list(table.groupby("set").size()) == [6, 6]
-    assert table.groupby("set")["prompt_index"].max().tolist() == [2, 2]
+    assert list(table.groupby("set").size()) == [6, 6, 6]
+    assert table.groupby("set")["prompt_index"].max().tolist() == [2, 2, 2]
     assert all((EVAL_IMAGES / name).is_file() for name in table["file"])
-    assert len(list(EVAL_IMAGES.rglob("*.png"))) == 12
+    assert len(list(EVAL_IMAGES.rglob("*.png"))) == 18
     text = Path("metrics/per_image.csv").read_text()
-    assert text.count("\n") == 13
+    assert text.count("\n") == 19
     assert not re.search(r"\.\d{7}", text)
 
 

@@ -16,6 +16,7 @@ Verdict = Literal["IMPROVED", "REGRESSED", "EQUIVALENT", "INCONCLUSIVE"]
 METRICS = (
     "similarity", "second_similarity", "likeness", "second_likeness", "passed", "face_found",
     "texture_score", "color_naturalness_score", "realism_score", "adherence",
+    "prior_preservation",
 )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
 
 PER_IMAGE_COLUMNS = (
-    "set",  # lora: the version; base: the base model alone, same prompts, seeds and starting noise
+    # lora: the version; base: the base model alone; class: the version without the trigger; same prompts, seeds, noise
+    "set",
     "prompt_index", "prompt", "seed", "file",
     "face_found",  # 0 or 1
     "similarity",  # mean raw cosine to the holdout photos, face pack; 0 where no face is found
@@ -20,6 +21,7 @@ PER_IMAGE_COLUMNS = (
     "passed",  # 1 where similarity >= thresholds.face_pass
     "texture_score", "color_naturalness_score", "realism_score",  # skin, 0..1; 0 where no face is found
     "adherence",  # CLIP cosine of picture and prompt
+    "prior_preservation",  # 100 minus the likeness of the version's picture of this prompt and seed without the trigger
 )  # fmt: skip
 
 
@@ -106,6 +108,10 @@ class Scorecard(BaseModel):
     skin_realism_mean: float
     prompt_adherence_mean: float
     base_prompt_adherence_mean: float
+    prior_preservation: float = Field(
+        description="100: without the trigger the LoRA draws nobody in particular; 0: it draws this person"
+    )
+    prior_preservation_interval: Interval
     overall_score: float
     overall_grade: str
     best_config: Cell

@@ -60,6 +60,18 @@ def table_rows(
     ]  # fmt: skip
 
 
+def add_prior_preservation(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to every row what the LoRA leaves of the class word: 100 minus the likeness that it draws without trigger.
+
+    DreamBooth's prior preservation (Ruiz et al. 2022, arXiv:2208.12242, section 4.3: PRES) on the likeness ruler: of a
+    version's picture the partner of the same prompt and seed in set ``class`` is asked, of any other picture itself.
+    """
+    alike = {(row["prompt_index"], row["seed"]): row["likeness"] for row in rows if row["set"] == "class"}
+    for row in rows:
+        own = row["set"] != "lora"
+        row["prior_preservation"] = 100 - (row["likeness"] if own else alike[row["prompt_index"], row["seed"]])
+
+
 def training_params(metadata: Mapping[str, str]) -> dict[str, str]:
     """What a LoRA's header says about its training, without hashes and without what is no setting but a listing."""
     return {
@@ -98,7 +110,7 @@ def make_scorecard(
     """Means and intervals over the LoRA's pictures.
 
     Args:
-        rows: of per_image.csv, sets ``lora`` and ``base``.
+        rows: of per_image.csv, all sets.
         anchors: of the face pack's ruler and the second judge's.
         origin: what ``describe_origin`` says.
         settings: of the bootstrap.
@@ -123,6 +135,7 @@ def make_scorecard(
         second_likeness_interval=spread("second_likeness"), anchors=anchors[0], second_anchors=anchors[1],
         texture_score=mean["texture_score"], color_naturalness_score=mean["color_naturalness_score"],
         skin_realism_mean=mean["realism_score"], prompt_adherence_mean=mean["adherence"],
-        base_prompt_adherence_mean=float(base["adherence"].mean()), overall_score=overall,
+        base_prompt_adherence_mean=float(base["adherence"].mean()), prior_preservation=mean["prior_preservation"],
+        prior_preservation_interval=spread("prior_preservation"), overall_score=overall,
         overall_grade=thresholds.grades.of(overall),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from stages.contracts.comparison import Comparison, MetricComparison
 
 HEADLINE = {"adopt": "ADOPT", "keep": "KEEP the baseline", "undecided": "UNDECIDED"}
 PERCENT = frozenset({"passed", "face_found"})
-POINTS = frozenset({"likeness", "second_likeness"})
+POINTS = frozenset({"likeness", "second_likeness", "prior_preservation"})
 
 
 def render_comparison(comparison: Comparison) -> str:

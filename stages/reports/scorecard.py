@@ -15,7 +15,7 @@ def markdown(card: Scorecard, rows: Sequence[dict[str, Any]], warnings: Sequence
 
     Args:
         card: the scorecard.
-        rows: of per_image.csv, both sets.
+        rows: of per_image.csv, all sets.
         warnings: what the reader should know about the measuring, one sentence each.
     """
     parts = [_verdict(card), *([_bullets(warnings)] if warnings else []), "## Likeness", _likeness(card),
@@ -85,6 +85,8 @@ def _figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> str:
         ("skin colour", card.color_naturalness_score, None, "color_naturalness_score", bar["colour"], 2),
         ("skin realism", card.skin_realism_mean, None, "realism_score", bar["realism"], 2),
         ("prompt adherence", card.prompt_adherence_mean, None, "adherence", None, 3),
+        ("prior preservation (the class word alone is somebody else)", card.prior_preservation,
+         card.prior_preservation_interval, "prior_preservation", None, 0),
     ]  # fmt: skip
     lines = ["| | LoRA | 95% interval | base model | asked for | |", "|---|---:|---|---:|---:|---|"]
     for name, value, interval, column, asked, digits in table:

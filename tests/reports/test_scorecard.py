@@ -25,6 +25,7 @@ def make_card(**changes: Any) -> Scorecard:
         "second_likeness_interval": Interval(low=45.0, high=65.0), "anchors": Anchors(base=0.05, real=0.8),
         "second_anchors": Anchors(base=0.1, real=0.7), "texture_score": 0.7, "color_naturalness_score": 0.5,
         "skin_realism_mean": 0.59, "prompt_adherence_mean": 0.3, "base_prompt_adherence_mean": 0.32,
+        "prior_preservation": 88.0, "prior_preservation_interval": Interval(low=80.0, high=95.0),
         "overall_score": 0.6, "overall_grade": "C", "best_config": CELL, "worst_config": CELL,
         "thresholds": Thresholds().model_dump(mode="json"),
         "licences": {"faces": "non-commercial research only", "second": "CC0", "text_image": "MIT"},
