@@ -27,6 +27,16 @@ Door = Annotated[str, AfterValidator(_a_door)]
 """``module:Class``: the one door for a backend of the user's own."""
 
 
+def _a_word(word: str) -> str:
+    if not word or word != " ".join(word.split()):
+        raise ValueError("empty, or blanks around it or doubled: no caption could name it")
+    return word
+
+
+Word = Annotated[str, AfterValidator(_a_word)]
+"""What a caption can name: captions are written on one line with single blanks."""
+
+
 class Section(BaseModel):
     """A section of params.yaml: unknown keys are errors, values never change."""
 
@@ -38,8 +48,8 @@ class Dataset(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="names the LoRA file")
     photos: Path = Field(description="folder of photos, read recursively")
-    trigger: str = Field(min_length=1, description="the rare word that will mean this person")
-    class_word: str = Field(min_length=1, description="what the person is to the base model: woman, man, person")
+    trigger: Word = Field(description="the rare word that will mean this person")
+    class_word: Word = Field(description="what the person is to the base model: woman, man, person")
     holdout_fraction: Fraction = Field(0.2, description="share of the photos kept from training, as references")
     holdout_min: int = Field(10, ge=0, description="never fewer holdout photos than this")
     duplicate_distance: int = Field(
