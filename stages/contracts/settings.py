@@ -61,11 +61,15 @@ class Dataset(Section):
 class Caption(Section):
     """Who writes the captions."""
 
-    backend: Literal["blip2", "template"] | Door = "blip2"
+    backend: Literal["blip2", "florence2", "template"] | Door = "blip2"
     model: Path | None = Field(None, description="folder of the captioning model; not used by template")
-    prompt: str = Field("", description="text that the model continues")
+    prompt: str = Field("", description="blip2: text that the model continues")
+    task: Literal["<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>"] = Field(
+        "<DETAILED_CAPTION>", description="florence2: how much to say"
+    )
     template: str = Field("{trigger}, a photo of a {class_word}", description="the caption of backend template")
     max_new_tokens: Count = 48
+    beams: Count = Field(1, description="width of the beam search; 1 is greedy")
     micro_batch: Count = Field(4, description="images per forward pass, padded to this size")
 
 
