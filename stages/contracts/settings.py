@@ -71,6 +71,9 @@ class Caption(Section):
     max_new_tokens: Count = 48
     beams: Count = Field(1, description="width of the beam search; 1 is greedy")
     micro_batch: Count = Field(4, description="images per forward pass, padded to this size")
+    drop: tuple[Annotated[str, Field(pattern=r"\w")], ...] = Field(
+        (), description="fragments taken out of machine captions, for example: the image shows"
+    )
 
 
 class Regularize(Section):

@@ -73,3 +73,10 @@ def test_a_word_that_no_caption_could_name_is_refused(key: str, word: str) -> No
     values = {"name": "x", "photos": "photos", "trigger": "ohwx", "class_word": "woman"} | {key: word}
     with pytest.raises(UserError, match=f"{key}: empty, or blanks around it"):
         parse(Dataset, values)
+
+
+def test_a_fragment_to_drop_has_a_word_in_it_and_stands_in_a_list() -> None:
+    assert parse(Caption, {"drop": ["the image shows"]}).drop == ("the image shows",)
+    for drop in ("the image shows", [""], [", ."]):
+        with pytest.raises(UserError, match="drop"):
+            parse(Caption, {"drop": drop})
