@@ -29,11 +29,9 @@ def read_by_hand(photos: Sequence[Path]) -> dict[Path, str]:
 
 @contextmanager
 def captioning(
-    photos: Sequence[Path], caption: Caption, dataset: Dataset, machine: Machine, folder: Path | None = None
+    photos: Sequence[Path], caption: Caption, dataset: Dataset, machine: Machine
 ) -> Iterator[Iterator[tuple[Path, str]]]:
     """Every photo with its caption, ``caption.drop`` taken out; what the captioner said is kept until the block ends.
-
-    ``folder`` sets this work apart from that of another folder with the same settings.
 
     Raises:
         UserError: when the captioner is not usable, a fragment to drop names the trigger, or a photo cannot be read.
@@ -43,10 +41,7 @@ def captioning(
         yield iter(())
         return
     captioner = open_captioner(caption, dataset, machine)
-    work = fingerprint(captioner, caption, dataset, machine)
-    if folder is not None:
-        work = hash_json([work, folder.resolve().as_posix()])
-    with work_folder(machine.state_dir, "caption", work) as kept:
+    with work_folder(machine.state_dir, "caption", fingerprint(captioner, caption, dataset, machine)) as kept:
         said = ask(photos, captioner, caption.micro_batch, kept)
         yield ((photo, drop_fragments(text, caption.drop, dataset.trigger, dataset.class_word)) for photo, text in said)
 

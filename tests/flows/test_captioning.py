@@ -258,7 +258,7 @@ def test_two_processes_never_ask_for_the_same_captions(counting: None) -> None:
     dataset = Dataset(**DATASET)
     with (
         captioning(photos(), settings, dataset, machine),
-        captioning(photos(), settings, dataset, machine, Path("another folder")),
+        captioning(photos(), settings, Dataset(**DATASET | {"photos": "elsewhere"}), machine),
         pytest.raises(UserError, match="another process"),
     ):
         captioning(photos(), settings, dataset, machine).__enter__()
