@@ -6,24 +6,16 @@ reads: ${dataset.photos}, ${caption.model}
 writes: data/captions
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from stages.backends.caption import open_captioner
-from stages.contracts.captions import (
-    caption_names,
-    find_caption,
-    photo_names,
-    put_trigger_first,
-    read_caption,
-    write_caption,
-)
-from stages.contracts.generation import Captioner
+from stages.contracts.captions import caption_names, photo_names, put_trigger_first, write_caption
 from stages.contracts.paths import CAPTIONS
 from stages.contracts.settings import Caption, Dataset, Section, read_machine, read_params
+from stages.flows.captioning import captioning, read_by_hand
 from stages.runtime.entry import run_stage
 from stages.runtime.files import replacing_folder
-from stages.runtime.pictures import list_pictures, read_picture
+from stages.runtime.pictures import list_pictures
 from stages.runtime.progress import track
 
 
@@ -32,23 +24,6 @@ class Params(Section):
 
     dataset: Dataset
     caption: Caption
-
-
-def read_by_hand(photos: Sequence[Path]) -> dict[Path, str]:
-    """The captions that lie beside photos as .txt files, by photo.
-
-    Raises:
-        UserError: when one of them is not UTF-8 text.
-    """
-    found = {photo: find_caption(photo) for photo in photos}
-    return {photo: read_caption(path) for photo, path in found.items() if path is not None}
-
-
-def caption_photos(photos: Sequence[Path], captioner: Captioner, group: int) -> Iterator[tuple[Path, str]]:
-    """Yield every photo with its caption, reading ``group`` photos at a time, so that memory stays small."""
-    for start in range(0, len(photos), group):
-        paths = photos[start : start + group]
-        yield from zip(paths, captioner.captions([read_picture(path) for path in paths]), strict=True)
 
 
 def write_captions(folder: Path, names: Sequence[str], texts: Sequence[str], trigger: str) -> None:
@@ -65,11 +40,9 @@ def main() -> None:
     names = photo_names(photos, params.dataset.photos)
     captions = read_by_hand(photos)
     left = [photo for photo in photos if photo not in captions]
-    if left:
-        captioner = open_captioner(params.caption, params.dataset, machine)
-        said = caption_photos(left, captioner, params.caption.micro_batch)
+    with captioning(left, params.caption, params.dataset, machine) as said:
         captions |= dict(track(said, "caption", len(left), "photo"))
-    write_captions(CAPTIONS, names, [captions[photo] for photo in photos], params.dataset.trigger)
+        write_captions(CAPTIONS, names, [captions[photo] for photo in photos], params.dataset.trigger)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,11 @@ CAPTIONS = Path("data/captions")
 
 
 def write_params(**caption: Any) -> None:
-    sections = {"dataset": DATASET.model_dump(mode="json"), "caption": caption, "machine": {"threads": 1}}
+    sections = {
+        "dataset": DATASET.model_dump(mode="json"),
+        "caption": caption,
+        "machine": {"threads": 1, "state_dir": "state"},
+    }
     Path("params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
 
 
@@ -157,6 +161,15 @@ def test_a_truncated_model_file_is_refused(tmp_path: Path) -> None:
 def test_a_model_of_another_kind_is_refused_instead_of_being_filled_with_noise(other: str) -> None:
     with pytest.raises(UserError, match=r"not a BLIP-2 model|no model folder"):
         open_blip2(model=MODEL.parent / other)
+
+
+def test_fragments_are_dropped_from_machine_captions_and_never_from_a_caption_written_by_hand(photos: Path) -> None:
+    (photos / "b.txt").write_text("a photo of a woman, laughing", encoding="utf-8")
+    write_params(backend="template", template="A photo of a {class_word} at home", drop=["a photo of", "at home"])
+    stage.main()
+    captions = written()
+    assert captions.pop("b.txt") == "amiranoor, a photo of a woman, laughing"
+    assert set(captions.values()) == {"amiranoor, a woman"}
 
 
 def test_a_captioner_of_the_user_s_own_is_opened_through_the_door(photos: Path, monkeypatch) -> None:

@@ -23,7 +23,7 @@ from stages.runtime.pictures import write_png
 
 ROOT = Path(__file__).parent.parent
 PACK = ROOT / "miniature/weights/faces/models/miniature"
-COMMANDS = ("check", "where", "promote", "history", "score", "manifest")
+COMMANDS = ("check", "where", "promote", "history", "score", "manifest", "caption")
 needs_pack = pytest.mark.skipif(not (PACK / "rec.onnx").exists(), reason="the miniature's face pack is not there")
 WriteRun = Callable[..., Scorecard]
 
@@ -122,6 +122,19 @@ def test_check_names_every_problem_on_a_line_of_its_own() -> None:
                  "no version 'v9'", "no such metric: likenes", "caption.backend"):  # fmt: skip
         assert sum(said in line for line in lines) == 1, (said, lines)
     assert all(line.startswith("error: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("caption", "line"),
+    [
+        ({"backend": "florence2", "model": "nowhere"}, "caption.model: nowhere is not there"),
+        ({"backend": "template", "model": None}, "caption.model: not set"),
+        ({"drop": ["photo of amiranoor"]}, "caption.drop: 'photo of amiranoor' names the trigger 'amiranoor'"),
+    ],
+)
+def test_check_knows_what_the_caption_stage_would_refuse(caption: dict[str, Any], line: str) -> None:
+    write_params(caption=caption)
+    assert sum(line in said for said in run("check").stderr.splitlines()) == 1
 
 
 def test_check_trusts_dvc_to_bring_what_it_makes() -> None:

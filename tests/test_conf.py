@@ -36,6 +36,14 @@ def test_every_profile_and_experiment_composes_and_validates(tmp_path: Path, pro
     assert values["train"]["version"] == experiment
 
 
+@pytest.mark.parametrize("captioner", sorted(p.stem for p in (CONF / "caption").glob("*.yaml")))
+def test_every_captioner_composes_and_is_given_a_folder(tmp_path: Path, captioner: str) -> None:
+    values = composed(f"caption={captioner}")
+    check_params(write(tmp_path / "params.yaml", values))
+    assert values["caption"]["backend"] == captioner
+    assert values["caption"]["model"]  # dvc.yaml names it as a dependency
+
+
 def test_the_committed_params_are_what_conf_composes() -> None:
     assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
 

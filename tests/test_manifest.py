@@ -24,6 +24,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: list[np.nd
     sections = {
         "dataset": {"name": "x", "photos": "data/photos", "trigger": "amiranoor", "class_word": "woman"},
         "caption": {"backend": "template"},
+        "machine": {"state_dir": "state"},
     }
     Path("params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
     caption.main()

@@ -1,6 +1,7 @@
 """data/captions/: one .txt per photo, how it is named and what stands in it."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -37,18 +38,23 @@ def caption_names(photos: Iterable[str]) -> dict[str, str]:
 
 
 def clean_text(text: str) -> str:
-    """``text`` on one line, single blanks, nothing around it."""
-    return " ".join(text.split())
+    """``text`` on one line, single blanks, nothing around it; an accent is one character with its letter (NFC)."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def word_pattern(word: str) -> re.Pattern[str]:
+    """Finds ``word`` in clean text as a word of its own, in whatever case: SDXL's tokenizers know no capitals."""
+    return re.compile(rf"(?<!\w){re.escape(clean_text(word))}(?!\w)", re.IGNORECASE)
 
 
 def names_word(text: str, word: str) -> bool:
     """Whether ``word`` stands in ``text`` as a word of its own, in whatever case."""
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
+    return word_pattern(word).search(clean_text(text)) is not None
 
 
 def put_trigger_first(text: str, trigger: str) -> str:
     """``<trigger>, <text>`` unless the text names the trigger already; the trigger alone where there is no text."""
-    text = clean_text(text)
+    text, trigger = clean_text(text), clean_text(trigger)
     if names_word(text, trigger):
         return text
     return f"{trigger}, {text}" if text else trigger

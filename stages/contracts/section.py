@@ -21,6 +21,16 @@ Door = Annotated[str, AfterValidator(_a_door)]
 """``module:Class``: the one door for a backend of the user's own."""
 
 
+def _a_word(word: str) -> str:
+    if not word or word != " ".join(word.split()):
+        raise ValueError("empty, or blanks around it or doubled: no caption could name it")
+    return word
+
+
+Word = Annotated[str, AfterValidator(_a_word)]
+"""What a caption can name: captions are written on one line with single blanks."""
+
+
 class Section(BaseModel):
     """A section of params.yaml: unknown keys are errors, values never change."""
 

@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from stages.contracts.paths import PARAMS
-from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed
+from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Word
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
@@ -21,8 +21,8 @@ class Dataset(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="names the LoRA file")
     photos: Path = Field(description="folder of photos, read recursively")
-    trigger: str = Field(min_length=1, description="the rare word that will mean this person")
-    class_word: str = Field(min_length=1, description="what the person is to the base model: woman, man, person")
+    trigger: Word = Field(description="the rare word that will mean this person")
+    class_word: Word = Field(description="what the person is to the base model: woman, man, person")
     holdout_fraction: Fraction = Field(0.2, description="share of the photos kept from training, as references")
     holdout_min: int = Field(10, ge=0, description="never fewer holdout photos than this")
     duplicate_distance: int = Field(
@@ -34,12 +34,19 @@ class Dataset(Section):
 class Caption(Section):
     """Who writes the captions."""
 
-    backend: Literal["blip2", "template"] | Door = "blip2"
+    backend: Literal["blip2", "florence2", "template"] | Door = "blip2"
     model: Path | None = Field(None, description="folder of the captioning model; not used by template")
-    prompt: str = Field("", description="text that the model continues")
+    prompt: str = Field("", description="blip2: text that the model continues")
+    task: Literal["<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>"] = Field(
+        "<DETAILED_CAPTION>", description="florence2: how much to say"
+    )
     template: str = Field("{trigger}, a photo of a {class_word}", description="the caption of backend template")
     max_new_tokens: Count = 48
+    beams: Count = Field(1, description="width of the beam search; 1 is greedy")
     micro_batch: Count = Field(4, description="images per forward pass, padded to this size")
+    drop: tuple[Annotated[str, Field(pattern=r"\w")], ...] = Field(
+        (), description="fragments taken out of machine captions, for example: the image shows"
+    )
 
 
 class Regularize(Section):

@@ -23,6 +23,7 @@ from stages.contracts.settings import (
     find_problems,
     read_yaml,
 )
+from stages.flows.captioning import refuse_trigger
 from stages.flows.versions import list_versions
 from stages.runtime.errors import UserError
 
@@ -43,6 +44,7 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
         problems += _disagreements(name, section)
         if files:
             problems += [problem for key, named in _named(section) for problem in _absent(key, named, made)]
+    problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
     return list(dict.fromkeys(problems))
 
 
@@ -70,7 +72,19 @@ def _disagreements(name: str, section: Section) -> list[str]:
         if section.baseline not in ("none", *versions):
             known = ", ".join(versions) or "none yet"
             problems.append(f"compare.baseline: no version {section.baseline!r} in {VERSIONS} (there is: {known})")
+    if isinstance(section, Caption) and section.model is None:
+        problems.append("caption.model: not set (dvc.yaml names it as a dependency, whatever the backend)")
     return problems
+
+
+def _dropped_trigger(dataset: Section | None, caption: Section | None) -> list[str]:
+    """What the caption stage would refuse after DVC has deleted the captions."""
+    if isinstance(dataset, Dataset) and isinstance(caption, Caption):
+        try:
+            refuse_trigger(caption.drop, dataset.trigger, "caption.drop")
+        except UserError as error:
+            return [str(error)]
+    return []
 
 
 def _absent(key: str, path: Path, made: set[Path]) -> list[str]:
@@ -95,7 +109,7 @@ def _named(section: Section) -> Iterator[tuple[str, Path]]:
     match section:
         case Dataset(photos=photos):
             yield "dataset.photos", photos
-        case Caption(backend="blip2", model=model) if model is not None:
+        case Caption(backend="blip2" | "florence2", model=model) if model is not None:
             yield "caption.model", model
         case Regularize(source="base", base=base) if base is not None:
             yield "regularize.base", base

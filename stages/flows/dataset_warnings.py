@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from stages.contracts.captions import names_word
 from stages.contracts.manifest import Photo
+from stages.measures.captions import find_fragments
 
 SHARED_CAPTION = 0.2  # share of the photos that one caption may have
-COMMON_FRAGMENT = 0.8  # share of the captions that may hold the same words
 SMALLEST_SIDE = 64  # px; the training resolution is not known here
 FEWEST_HOLDOUT = 10  # references below which likeness and skin measures are loose
 MIXED_SIDES = 4  # largest over smallest short side
@@ -81,11 +81,7 @@ def _alike_captions(images: Sequence[Photo], trigger: str, class_word: str) -> l
              for text, count in shared if count > SHARED_CAPTION * len(captions)]  # fmt: skip
     if large:
         return large  # what identical captions have in common needs no second warning
-    expected = {trigger.lower(), class_word.lower(), *(f"{article} {class_word}".lower() for article in ("a", "an"))}
-    fragments = Counter(
-        fragment for text in captions for fragment in {part.strip().lower() for part in text.split(",")} - expected
-    )
-    common = sorted(f for f, count in fragments.items() if f and count >= COMMON_FRAGMENT * len(captions) and count > 1)
     return [
-        f"{f!r} stands in {fragments[f]} of {len(captions)} captions: the trigger will not learn it" for f in common
+        f"{f.fragment!r} stands in {f.count} of {len(captions)} captions: the trigger will not learn it"
+        for f in find_fragments(captions, trigger, class_word)
     ]

@@ -135,6 +135,55 @@ def print_summary(manifest: Manifest, output: Path) -> None:
         _say(f"warning: {warning}")
 
 
+def print_caption_plan(plan: Sequence[Any], backend: str) -> None:
+    """What would be written where (``flows.caption_folder.Place``)."""
+    does = {"caption": f"caption by {backend}", "copy": "copy of the one beside the photo", "keep": "kept"}
+    _print_table("", ("photo", "caption file", "what"), [(str(p.photo), str(p.file), does[p.todo]) for p in plan])
+    print(f"{sum(p.todo != 'keep' for p in plan)} of {len(plan)} captions would be written")
+
+
+def print_captions(written: Iterable[tuple[Path, str]], *, kept: int, total: int) -> None:
+    """Every caption as it comes, with its number, and then what it came to."""
+    number = 0
+    for number, (file, text) in enumerate(written, start=1):
+        print(f"{number}/{total - kept} {file}: {text}", flush=True)
+    print(f"{number} captions written" + (f", {kept} kept (--overwrite captions those anew)" if kept else ""))
+
+
+def print_caption_edits(folder: Path, gone: Sequence[str], edits: Sequence[Any], *, written: bool) -> None:
+    """What dropping changed, file by file (``flows.caption_lint.Edit``); nothing when nothing was to go."""
+    for edit in edits:
+        print(f"{edit.file}\n- {edit.before}\n+ {edit.after}")
+    if not gone:
+        return
+    print(f"{len(edits)} captions {'rewritten' if written else 'would be rewritten'} without: {'; '.join(gone)}")
+    if edits and folder.resolve() == paths.CAPTIONS.resolve():
+        print(f"{paths.CAPTIONS} is made again by `dvc repro`: to keep this, set caption.drop in conf/")
+
+
+def print_caption_findings(findings: Sequence[Any], captions: int, share: float) -> None:
+    """What too many captions hold (``measures.captions.Finding``)."""
+    if not findings:
+        print(f"{captions} captions: nothing but trigger and class word stands in {share:.0%} of them or more")
+        return
+    rows = [(f.fragment, f"{f.count} of {captions}", f"{f.share:.0%}") for f in findings]
+    _print_table("In nearly every caption", ("fragment", "captions", "share"), rows, right=("captions", "share"))
+    print("learnt as part of everything instead of the trigger: --drop FRAGMENT, --drop-all, or say it differently")
+
+
+def describe_lint(
+    folder: Path, captions: int, share: float, findings: Sequence[Any], gone: Sequence[str], edits: Sequence[Any],
+    *, written: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """The same as JSON: the findings that are left, what went, and every file that changed."""
+    return {
+        "folder": folder.as_posix(), "captions": captions, "share": share, "written": written and bool(edits),
+        "findings": [{"fragment": f.fragment, "count": f.count, "share": f.share} for f in findings],
+        "dropped": list(gone),
+        "edits": [{"file": e.file.as_posix(), "before": e.before, "after": e.after} for e in edits],
+    }  # fmt: skip
+
+
 def print_difference(difference: Any) -> None:
     """What changed between two manifests (``flows.dataset.Difference``)."""
     rows = [("setting", key, before, after) for key, (before, after) in difference.settings.items()]

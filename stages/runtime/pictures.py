@@ -14,23 +14,25 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 Image.MAX_IMAGE_PIXELS = 120_000_000
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files under ``folder``, recursively, sorted by their relative path.
+def list_pictures(folder: Path, *, recursive: bool = True) -> list[Path]:
+    """The picture files under ``folder`` (or just in it), sorted by their relative path.
 
     Raises:
         UserError: when there is no such folder or no picture in it.
     """
     if not folder.is_dir():
         raise UserError(folder, "no such folder", "put the photos there, or set dataset.photos")
-    found = (
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".") and not p.name.endswith(MASK)
-    )
+    files = folder.rglob("*") if recursive else folder.glob("*")
+    found = (p for p in files if p.suffix.lower() in SUFFIXES and p.is_file() and not _is_aside(p))
     paths = sorted(found, key=lambda p: p.relative_to(folder).as_posix())
     if not paths:
         raise UserError(folder, "holds no pictures", f"known types: {' '.join(sorted(SUFFIXES))}")
     return paths
+
+
+def _is_aside(path: Path) -> bool:
+    """Whether a file that lies among photos is none: hidden, or a photo's mask."""
+    return path.name.startswith(".") or path.name.endswith(MASK)
 
 
 def mask_path(photo: Path) -> Path:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.contracts.captions import caption_names, find_caption, put_trigger_first, read_caption, write_caption
+from stages.contracts.captions import (
+    caption_names,
+    clean_text,
+    find_caption,
+    names_word,
+    put_trigger_first,
+    read_caption,
+    write_caption,
+)
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import hash_file
 
@@ -33,7 +41,13 @@ def test_no_two_photos_share_a_caption_file(photos: set[str]) -> None:
         ("  a woman,\n smiling ", "ohwx, a woman, smiling"),
         ("a photo of ohwx woman", "a photo of ohwx woman"),
         ("OHWX, smiling", "OHWX, smiling"),
+        ("smiling (ohwx)", "smiling (ohwx)"),
+        ("\"ohwx\": smiling", "\"ohwx\": smiling"),
+        ("ohwx's smile.", "ohwx's smile."),
+        ("smiling.ohwx", "smiling.ohwx"),
         ("ohwxy, smiling", "ohwx, ohwxy, smiling"),
+        ("xohwx, smiling", "ohwx, xohwx, smiling"),
+        ("ohwx2 and ohwx_b", "ohwx, ohwx2 and ohwx_b"),
         ("", "ohwx"),
     ],
 )  # fmt: skip
@@ -41,8 +55,28 @@ def test_the_trigger_is_put_first_unless_the_text_names_it(text: str, captioned:
     assert put_trigger_first(text, "ohwx") == captioned
 
 
-def test_a_trigger_of_odd_characters_is_a_word_too() -> None:
-    assert put_trigger_first("a photo of <me>, smiling", "<me>") == "a photo of <me>, smiling"
+@pytest.mark.parametrize("trigger", ["<me>", "sks.1", "c++", "amira noor", "名前", "ohwx*"])
+def test_a_trigger_of_odd_characters_is_a_word_too(trigger: str) -> None:
+    assert put_trigger_first(f"a photo of {trigger}, smiling", trigger) == f"a photo of {trigger}, smiling"
+    assert put_trigger_first("smiling", trigger) == f"{trigger}, smiling"
+
+
+def test_an_accent_is_the_same_however_a_file_system_or_an_editor_writes_it() -> None:
+    together, apart = "amélie", "ame\u0301lie"
+    assert together != apart
+    for trigger in (together, apart):
+        for said in (together, apart):
+            assert put_trigger_first(f"{said}, smiling", trigger) == f"{together}, smiling"
+    assert put_trigger_first("smiling", apart) == f"{together}, smiling"
+
+
+@given(st.text(), st.sampled_from(["ohwx", "Amira Noor", "<me>", "ame\u0301lie", "名前"]))
+def test_every_caption_names_the_trigger_on_one_line_and_gets_it_once(text: str, trigger: str) -> None:
+    captioned = put_trigger_first(text, trigger)
+    assert names_word(captioned, trigger)
+    assert captioned == clean_text(captioned)
+    assert "\n" not in captioned
+    assert put_trigger_first(captioned, trigger) == captioned
 
 
 def test_a_caption_file_holds_the_text_and_nothing_else(tmp_path: Path) -> None:

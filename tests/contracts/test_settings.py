@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.contracts.settings import Caption, Grades, Section, Thresholds, Train, parse, read_params
+from stages.contracts.settings import Caption, Dataset, Grades, Section, Thresholds, Train, parse, read_params
 from stages.runtime.errors import UserError
 
 TRAIN = {"version": "v3", "base": "models/base/x"}
@@ -65,3 +65,18 @@ def test_a_missing_file_says_where_to_start(tmp_path: Path) -> None:
 )
 def test_a_grade_begins_at_its_threshold(score: float, grade: str) -> None:
     assert Grades().of(score) == grade
+
+
+@pytest.mark.parametrize("word", ["", " ", " ohwx", "ohwx ", "amira  noor", "amira\nnoor"])
+@pytest.mark.parametrize("key", ["trigger", "class_word"])
+def test_a_word_that_no_caption_could_name_is_refused(key: str, word: str) -> None:
+    values = {"name": "x", "photos": "photos", "trigger": "ohwx", "class_word": "woman"} | {key: word}
+    with pytest.raises(UserError, match=f"{key}: empty, or blanks around it"):
+        parse(Dataset, values)
+
+
+def test_a_fragment_to_drop_has_a_word_in_it_and_stands_in_a_list() -> None:
+    assert parse(Caption, {"drop": ["the image shows"]}).drop == ("the image shows",)
+    for drop in ("the image shows", [""], [", ."]):
+        with pytest.raises(UserError, match="drop"):
+            parse(Caption, {"drop": drop})

@@ -125,6 +125,17 @@ def test_words_that_stand_in_nearly_every_caption_are_named_but_not_the_class_wo
     assert warning.startswith("'long black hair' stands in 10 of 10 captions")
 
 
+def test_words_that_nearly_every_caption_has_inside_its_prose_are_named_too(dataset: Path) -> None:
+    for number in range(9):
+        caption(f"{'im Urlaub/' if number == 4 else ''}größe {number}.txt",
+                f"amiranoor, the image shows a woman who is standing in front of a wall{number}")  # fmt: skip
+    warnings = [w.split(":")[0] for w in build().summary.warnings if "stands in" in w]
+    assert warnings == [
+        "'the image shows a' stands in 9 of 10 captions",
+        "'who is standing in front of a' stands in 9 of 10 captions",
+    ]
+
+
 def test_tiny_and_mixed_pictures_and_few_references_are_warned_of(dataset: Path) -> None:
     Image.open(PHOTOS / "größe 0.png").resize((40, 300)).save(PHOTOS / "thin.png")
     Image.open(PHOTOS / "größe 6.png").resize((600, 600)).save(PHOTOS / "large.png")
@@ -137,7 +148,8 @@ def test_tiny_and_mixed_pictures_and_few_references_are_warned_of(dataset: Path)
 def test_an_ordinary_dataset_has_no_warnings(dataset: Path, faces: list[np.ndarray]) -> None:
     for number, face in enumerate(faces[10:], start=10):
         Image.fromarray(face).save(PHOTOS / f"größe {number}.png")
-        caption(f"größe {number}.txt", f"amiranoor, photo number {number}")
+    for number in range(len(faces)):
+        caption(f"{'im Urlaub/' if number == 4 else ''}größe {number}.txt", f"amiranoor, a woman in dress{number}")
     manifest = build(holdout_min=10)
     assert manifest.summary.warnings == []
     assert (manifest.summary.train_images, manifest.summary.holdout_images) == (6, 10)

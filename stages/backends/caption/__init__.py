@@ -1,4 +1,4 @@
-"""Who writes captions: BLIP-2, a template, or a class of the user's own."""
+"""Who writes captions: BLIP-2, Florence-2, a template, or a class of the user's own."""
 
 from stages.contracts.generation import Captioner
 from stages.contracts.settings import Caption, Dataset, Machine
@@ -19,6 +19,10 @@ def open_captioner(caption: Caption, dataset: Dataset, machine: Machine) -> Capt
             from stages.backends.caption.blip2 import Blip2Captioner
 
             return Blip2Captioner(caption, dataset, machine)
+        case "florence2":
+            from stages.backends.caption.florence2 import Florence2Captioner
+
+            return Florence2Captioner(caption, dataset, machine)
         case door:
             from stages.backends.door import load_class
 
