@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stages.commands import models
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ A day's work:
   pistachio history      what was promoted, when and why
 """,
 )
+
+app.add_typer(models.app, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

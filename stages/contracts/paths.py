@@ -3,6 +3,8 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+REGISTRY = Path("conf/models")
+SEEN = Path("models/seen.json")
 
 CAPTIONS = Path("data/captions")
 MANIFEST = Path("data/manifest.json")

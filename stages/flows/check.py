@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from stages.backends.door import load_class
 from stages.contracts.comparison import METRICS
-from stages.contracts.paths import PARAMS, VERSIONS
+from stages.contracts.models import Model, read_registry
+from stages.contracts.paths import PARAMS, REGISTRY, VERSIONS
 from stages.contracts.settings import (
     SECTIONS,
     Caption,
@@ -36,13 +37,14 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
     values = read_yaml(path)
     problems = find_problems(everything(), values)
     made = outs_of_dvc() if files else set()
+    registry = _registry()
     for name in SECTIONS:
         section = _section(name, values)
         if section is None:
             continue
-        problems += _disagreements(name, section)
+        problems += _disagreements(name, section) + list(_other_licences(section, registry))
         if files:
-            problems += [problem for key, named in _named(section) for problem in _absent(key, named, made)]
+            problems += [line for key, named in _named(section) for line in _absent(key, named, made, registry)]
     return list(dict.fromkeys(problems))
 
 
@@ -73,10 +75,28 @@ def _disagreements(name: str, section: Section) -> list[str]:
     return problems
 
 
-def _absent(key: str, path: Path, made: set[Path]) -> list[str]:
-    if path.exists() or path.resolve() in made:
+def _registry() -> dict[Path, tuple[str, Model]]:
+    """The models of conf/models by their folder; none where a params.yaml lies alone."""
+    if not REGISTRY.is_dir():
+        return {}
+    return {model.folder: (name, model) for name, model in read_registry().items()}
+
+
+def _other_licences(section: Section, registry: dict[Path, tuple[str, Model]]) -> Iterator[str]:
+    """Judges whose licence is not that of the weights they name: it goes into every scorecard."""
+    if isinstance(section, Judges):
+        for key in Judges.model_fields:
+            judge = getattr(section, key)
+            name, model = registry.get(judge.path, ("", None))
+            if model is not None and judge.licence != model.licence:
+                yield f"judges.{key}.licence: {judge.licence!r}, but {REGISTRY / name}.yaml says {model.licence!r}"
+
+
+def _absent(key: str, path: Path, made: set[Path], registry: dict[Path, tuple[str, Model]]) -> list[str]:
+    if path.exists() or made & {path.resolve(), *path.resolve().parents}:
         return []
-    return [f"{key}: {path.as_posix()} is not there"]
+    todo = f"; run `pistachio models get {registry[path][0]}`" if path in registry else ""
+    return [f"{key}: {path.as_posix()} is not there{todo}"]
 
 
 def outs_of_dvc(workspace: Path = Path()) -> set[Path]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +147,18 @@ def print_difference(difference: Any) -> None:
         _say("the same dataset")
         return
     _print_table("", ("change", "what", "before", "after"), rows)
+
+
+def print_models(states: Sequence[Mapping[str, Any]]) -> None:
+    """The models of conf/models (``flows.models.State``)."""
+    rows = []
+    for state in states:
+        size = f"{state['size'] / 1e9:.2f} GB" + ("" if state["pinned"] == state["files"] else " +")
+        present = "yes" if state["present"] == state["files"] else f"{state['present']} of {state['files']} files"
+        present = present if state["present"] else "no"
+        verified = "yes" if state["verified"] else "not yet" if state["present"] else ""
+        rows.append((state["name"], state["licence"], size, present, verified, str(Path(state["folder"]).parent)))
+    _print_table("", ("name", "licence", "size", "present", "verified", "in"), rows, right=("size",))
+    unpinned = [state["name"] for state in states if state["pinned"] < state["files"]]
+    if unpinned:
+        _say(f"+ and files that are not pinned: {', '.join(unpinned)}")
