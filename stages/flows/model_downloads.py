@@ -195,13 +195,14 @@ def _copy(source: Path, part: Part, beside: Path, advance: Advance) -> None:
             while chunk := reader.read(CHUNK_BYTES):
                 writer.write(chunk)
                 advance(len(chunk))
-    except OSError as error:
-        beside.unlink(missing_ok=True)
+        if why := fault(beside, part):
+            raise UserError(source, why, "this is another file")
+    except BaseException as error:
+        beside.unlink(missing_ok=True)  # half a copy helps nobody
+        if not isinstance(error, OSError):
+            raise
         todo = "make room" if error.errno in FULL else ""
         raise UserError(source, f"cannot be copied ({error.strerror})", todo) from None
-    if why := fault(beside, part):
-        beside.unlink()
-        raise UserError(source, why, "this is another file")
 
 
 def _move(staging: Path, model: Model) -> None:
