@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+CODE_LOCK = Path("code.lock")
 REGISTRY = Path("conf/models")
 SEEN = Path("models/seen.json")
 

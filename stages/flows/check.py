@@ -24,6 +24,7 @@ from stages.contracts.settings import (
     find_problems,
     read_yaml,
 )
+from stages.flows.code import find_other_code
 from stages.flows.versions import list_versions
 from stages.runtime.errors import UserError
 
@@ -45,6 +46,7 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
         problems += _disagreements(name, section) + list(_other_licences(section, registry))
         if files:
             problems += [line for key, named in _named(section) for line in _absent(key, named, made, registry)]
+    problems += [line for line in [find_other_code()] if files and line]
     return list(dict.fromkeys(problems))
 
 
