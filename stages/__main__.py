@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption
+from stages.commands import caption, models, workspace
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ A day's work:
 )
 
 app.add_typer(caption.app, name="caption")
+app.add_typer(models.app, name="models")
+app.command()(workspace.init)
+app.command()(workspace.upgrade)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+CODE_LOCK = Path("code.lock")
+REGISTRY = Path("conf/models")
+SEEN = Path("models/seen.json")
 
 CAPTIONS = Path("data/captions")
 MANIFEST = Path("data/manifest.json")

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from stages.backends.door import load_class
 from stages.contracts.comparison import METRICS
-from stages.contracts.paths import PARAMS, VERSIONS
+from stages.contracts.models import Model, read_registry
+from stages.contracts.paths import PARAMS, REGISTRY, VERSIONS
 from stages.contracts.settings import (
     SECTIONS,
     Caption,
@@ -24,6 +25,7 @@ from stages.contracts.settings import (
     read_yaml,
 )
 from stages.flows.captioning import refuse_trigger
+from stages.flows.code import find_other_code
 from stages.flows.versions import list_versions
 from stages.runtime.errors import UserError
 
@@ -37,13 +39,15 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
     values = read_yaml(path)
     problems = find_problems(everything(), values)
     made = outs_of_dvc() if files else set()
+    registry = _registry()
     for name in SECTIONS:
         section = _section(name, values)
         if section is None:
             continue
-        problems += _disagreements(name, section)
+        problems += _disagreements(name, section) + list(_other_licences(section, registry))
         if files:
-            problems += [problem for key, named in _named(section) for problem in _absent(key, named, made)]
+            problems += [line for key, named in _named(section) for line in _absent(key, named, made, registry)]
+    problems += [line for line in [find_other_code()] if files and line]
     problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
     return list(dict.fromkeys(problems))
 
@@ -87,10 +91,28 @@ def _dropped_trigger(dataset: Section | None, caption: Section | None) -> list[s
     return []
 
 
-def _absent(key: str, path: Path, made: set[Path]) -> list[str]:
-    if path.exists() or path.resolve() in made:
+def _registry() -> dict[Path, tuple[str, Model]]:
+    """The models of conf/models by their folder; none where a params.yaml lies alone."""
+    if not REGISTRY.is_dir():
+        return {}
+    return {model.folder: (name, model) for name, model in read_registry().items()}
+
+
+def _other_licences(section: Section, registry: dict[Path, tuple[str, Model]]) -> Iterator[str]:
+    """Judges whose licence is not that of the weights they name: it goes into every scorecard."""
+    if isinstance(section, Judges):
+        for key in Judges.model_fields:
+            judge = getattr(section, key)
+            name, model = registry.get(judge.path, ("", None))
+            if model is not None and judge.licence != model.licence:
+                yield f"judges.{key}.licence: {judge.licence!r}, but {REGISTRY / name}.yaml says {model.licence!r}"
+
+
+def _absent(key: str, path: Path, made: set[Path], registry: dict[Path, tuple[str, Model]]) -> list[str]:
+    if path.exists() or made & {path.resolve(), *path.resolve().parents}:
         return []
-    return [f"{key}: {path.as_posix()} is not there"]
+    todo = f"; run `pistachio models get {registry[path][0]}`" if path in registry else ""
+    return [f"{key}: {path.as_posix()} is not there{todo}"]
 
 
 def outs_of_dvc(workspace: Path = Path()) -> set[Path]:

@@ -219,3 +219,18 @@ def print_memory(parts: Mapping[str, int]) -> None:
     rows = [(name, f"{size / 2**30:.2f}") for name, size in parts.items() if size]
     rows.append(("together", f"{sum(parts.values()) / 2**30:.2f}"))
     _print_table("Memory of the training", ("what", "GiB"), rows, right=("GiB",))
+
+
+def print_models(states: Sequence[Mapping[str, Any]]) -> None:
+    """The models of conf/models (``flows.models.State``)."""
+    rows = []
+    for state in states:
+        size = f"{state['size'] / 1e9:.2f} GB" + ("" if state["pinned"] == state["files"] else " +")
+        present = "yes" if state["present"] == state["files"] else f"{state['present']} of {state['files']} files"
+        present = present if state["present"] else "no"
+        verified = "yes" if state["verified"] else "not yet" if state["present"] else ""
+        rows.append((state["name"], state["licence"], size, present, verified, str(Path(state["folder"]).parent)))
+    _print_table("", ("name", "licence", "size", "present", "verified", "in"), rows, right=("size",))
+    unpinned = [state["name"] for state in states if state["pinned"] < state["files"]]
+    if unpinned:
+        _say(f"+ and files that are not pinned: {', '.join(unpinned)}")

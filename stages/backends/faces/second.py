@@ -1,12 +1,15 @@
-"""The second judge: any ONNX face embedder that wants an upright square crop, described by a judge.json beside it."""
+"""The second judge: any ONNX face embedder, described by a judge.json beside it."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, Self
 
 import cv2
 import numpy as np
 import onnxruntime
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from insightface.utils import face_align
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.backends.faces.sessions import batches, providers, session_options
 from stages.contracts.generation import Face
@@ -22,11 +25,20 @@ class Rules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    input_size: int = Field(ge=8, description="side of the square input, px")
-    margin: float = Field(gt=0, description="side of the crop in longer sides of the face box")
+    alignment: Literal["box", "landmarks"] = Field(
+        "box", description="an upright square round the face box, or the five landmarks where ArcFace wants them"
+    )
+    input_size: int = Field(ge=8, description="side of the square input, px; landmarks: a multiple of 112 or 128")
+    margin: float = Field(1.0, gt=0, description="side of the crop in longer sides of the face box; landmarks: unused")
     mean: float = Field(description="subtracted from RGB in 0..255")
     std: float = Field(gt=0, description="then divided by")
-    threshold: float = Field(description="cosine above which two pictures show one person")
+    threshold: float | None = Field(None, description="cosine above which two pictures show one person, where known")
+
+    @model_validator(mode="after")
+    def _fits_alignment(self) -> Self:
+        if self.alignment == "landmarks" and self.input_size % 112 and self.input_size % 128:
+            raise ValueError("input_size: ArcFace's landmarks are known for multiples of 112 and 128")
+        return self
 
 
 def read_rules(path: Path) -> Rules:
@@ -57,6 +69,14 @@ def crop(image: np.ndarray, box: np.ndarray, margin: float, side: int) -> np.nda
     return cv2.resize(square, (side, side), interpolation=way)
 
 
+def align(image: np.ndarray, landmarks: np.ndarray, side: int) -> np.ndarray:
+    """The judge's view (side, side, 3) of the face with ``landmarks`` (5, 2) px: ArcFace's (arXiv:1801.07698)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the scikit-image call that InsightFace makes
+        view: np.ndarray = face_align.norm_crop(image, landmarks, image_size=side)
+    return view
+
+
 class OnnxEmbedder:
     """Embeds the faces that the first judge has found."""
 
@@ -71,16 +91,23 @@ class OnnxEmbedder:
             str(weights), session_options(machine), providers=providers(machine)
         )
         self._input = self._session.get_inputs()[0].name
+        declared = self._session.get_inputs()[0].shape[0]
+        self._batch = declared if isinstance(declared, int) and declared > 0 else MICRO_BATCH
+
+    def _view(self, image: np.ndarray, face: Face) -> np.ndarray:
+        if self.rules.alignment == "landmarks":
+            return align(image, face.landmarks, self.rules.input_size)
+        return crop(image, face.box, self.rules.margin, self.rules.input_size)
 
     def embed(self, images: Sequence[np.ndarray], faces: Sequence[Face | None]) -> list[np.ndarray | None]:
         """Unit embeddings float32 (D,) of uint8 (H, W, 3) RGB pictures; None where there is no face."""
         rules = self.rules
         present = [i for i, face in enumerate(faces) if face is not None]
-        views = [crop(images[i], face.box, rules.margin, rules.input_size) for i in present if (face := faces[i])]
+        views = [self._view(images[i], face) for i in present if (face := faces[i])]
         embedded: list[np.ndarray | None] = [None] * len(faces)
-        for run in batches(len(views), MICRO_BATCH):
+        for run in batches(len(views), self._batch):
             batch = np.stack([views[k] for k in run]).astype(np.float32)
-            padded = np.concatenate([batch, np.repeat(batch[-1:], MICRO_BATCH - len(batch), axis=0)])
+            padded = np.concatenate([batch, np.repeat(batch[-1:], self._batch - len(batch), axis=0)])
             pixels = np.ascontiguousarray(((padded - rules.mean) / rules.std).transpose(0, 3, 1, 2), dtype=np.float32)
             vectors = self._session.run(None, {self._input: pixels})[0][: len(batch)].astype(np.float32)
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,20 +1,24 @@
 """The second judge: its rules, its crop, and that it tells people apart."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from miniature import judge as trained
+from miniature.places import WEIGHTS
 from miniature.render import Render, render, sample_identity, sample_scene
-from stages.backends.faces import open_second_judge
+from stages.backends.faces import open_face_judge, open_second_judge
 from stages.backends.faces.second import crop, read_rules
 from stages.contracts.generation import Face, SecondJudge
-from stages.contracts.settings import Judge, Machine
+from stages.contracts.settings import FacePack, Judge, Machine
 from stages.runtime.errors import UserError
 
 FOLDER = trained.FILE.parent
+PACK = WEIGHTS / "faces/models/miniature"
 MACHINE = Machine(threads=1)
 
 
@@ -54,6 +58,38 @@ def test_photos_of_one_person_are_more_alike_than_photos_of_two(second: SecondJu
     pair = np.triu(np.ones((20, 20), bool), 1)
     same, other = cosines[pair & (owner[:, None] == owner)], cosines[pair & (owner[:, None] != owner)]
     assert same.mean() > other.mean() + 0.3
+
+
+def test_a_judge_that_wants_landmarks_sees_what_the_face_pack_s_own_recogniser_sees(
+    judges: None, tmp_path: Path
+) -> None:
+    shutil.copyfile(PACK / "rec.onnx", tmp_path / "judge.onnx")
+    rules = {"name": "rec", "alignment": "landmarks", "input_size": 112, "mean": 127.5, "std": 127.5}
+    (tmp_path / "judge.json").write_text(json.dumps(rules))
+    pack = open_face_judge(FacePack(path=PACK, licence="test", detection_size=128), MACHINE)
+    images = [photo(person, person).image for person in range(3)]
+    faces = pack.faces(images)
+    found = open_second_judge(Judge(path=tmp_path, licence="test"), MACHINE).embed(images, faces)
+    for embedding, face in zip(found, faces, strict=True):
+        assert embedding is not None
+        assert face is not None
+        np.testing.assert_allclose(embedding, face.embedding, atol=1e-5)
+
+
+def test_a_network_with_one_place_in_its_batch_is_fed_one_by_one(
+    judges: None, tmp_path: Path, second: SecondJudge
+) -> None:
+    network = onnx.load(FOLDER / "judge.onnx")
+    network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(network, tmp_path / "judge.onnx")
+    shutil.copyfile(FOLDER / "judge.json", tmp_path / "judge.json")
+    drawn = [photo(person, person) for person in range(3)]
+    images, faces = [d.image for d in drawn], [face_of(d) for d in drawn]
+    one_by_one = open_second_judge(Judge(path=tmp_path, licence="test"), MACHINE).embed(images, faces)
+    for alone, together in zip(one_by_one, second.embed(images, faces), strict=True):
+        assert alone is not None
+        assert together is not None
+        np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
 def test_no_face_is_no_embedding_and_others_keep_their_places(second: SecondJudge) -> None:
