@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,13 @@ ROOT = Path(__file__).parent.parent
 RESULT = Path(__file__).parent / "trial.json"
 STAGES = ("caption", "manifest", "regularize", "train", "sweep", "eval")
 IDENTITIES = {"persona": PERSONA} | {f"dev{i}": seed for i, seed in enumerate(DEVELOPMENT)}
+COMPOSING = Lock()  # Hydra composes for one thread at a time
 STRANGER = "dev7"  # whose LoRA is judged against the persona
 
 
 def recipe_params(recipe: str, seed: int, overrides: list[str]) -> dict[str, Any]:
     """params.yaml of one run: conf/ composed with the recipe, the training seed and further overrides."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+    with COMPOSING, initialize_config_dir(str(ROOT / "conf"), version_base=None):
         config = compose("config", [f"experiment={recipe}", f"train.seed={seed}", "compare.baseline=none", *overrides])
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
