@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from miniature.trial import run_trial
+from miniature.trial import ALONE, run_trial
 from stages.contracts.scorecard import read_scorecard
 from stages.runtime.files import write_json
 
 RESULT = Path(__file__).parent / "ablation.json"
 PAIRS = (("dev0", 0), ("dev1", 1), ("dev2", 2))  # identity and training seed
-USE = ["sweep.guidance=[2.0]", "sweep.strengths=[1.0]", "machine.threads=1", "+machine.state_dir=state"]
+USE = ["sweep.guidance=[2.0]", "sweep.strengths=[1.0]", *ALONE]
 RECIPE = "v3"
 VARIATIONS: dict[str, list[str]] = {
     "generic captions": ["caption=template"],

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -36,6 +37,7 @@ RESULT = Path(__file__).parent / "trial.json"
 STAGES = ("caption", "manifest", "regularize", "train", "sweep", "eval")
 IDENTITIES = {"persona": PERSONA} | {f"dev{i}": seed for i, seed in enumerate(DEVELOPMENT)}
 COMPOSING = Lock()  # Hydra composes for one thread at a time
+ALONE = ["machine.threads=1", "+machine.state_dir=state"]  # beside another run
 STRANGER = "dev7"  # whose LoRA is judged against the persona
 
 
@@ -133,15 +135,19 @@ def show(name: str, folder: Path) -> Scorecard:
 
 
 def run_persona(seeds: list[int]) -> None:
-    """The final trial: base, v2, v3 and a stranger's LoRA on the persona, once, three training seeds."""
+    """The final trial: base, v2, v3 and a stranger's LoRA on the persona, once, three training seeds; two at a time."""
+    jobs = [job for seed in seeds for job in (("v2", "persona", seed), ("v3", "persona", seed), ("v3", STRANGER, seed))]
+    with ThreadPoolExecutor(2) as pool:
+        trained = dict(zip(jobs, pool.map(lambda job: run_trial(*job, ALONE), jobs), strict=True))
     folders: dict[str, list[Path]] = {"v2": [], "v3": [], "stranger": []}
-    for seed in seeds:
-        for recipe in ("v2", "v3"):
-            folders[recipe].append(run_trial(recipe, "persona", seed, []))
-            show(f"persona {recipe} seed {seed}", folders[recipe][-1])
-        trained = run_trial("v3", STRANGER, seed, [])
-        folders["stranger"].append(judge_as("persona", trained, recipe_params("v3", seed, [])))
-        show(f"stranger's LoRA seed {seed}", folders["stranger"][-1])
+    for (recipe, identity, seed), folder in trained.items():
+        if identity == STRANGER:
+            judged = judge_as("persona", folder, recipe_params("v3", seed, ALONE))
+            folders["stranger"].append(judged)
+            show(f"stranger's LoRA seed {seed}", judged)
+        else:
+            folders[recipe].append(folder)
+            show(f"persona {recipe} seed {seed}", folder)
     result = {"seeds": seeds, "base": summarise(folders["v3"][:1], "base")}
     result |= {name: summarise(found) for name, found in folders.items()}
     card = read_scorecard(folders["v3"][0] / "metrics" / "scorecard.json")

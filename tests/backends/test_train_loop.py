@@ -33,8 +33,8 @@ def _in_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(train: Train, examples: Examples, work: Path | None = None) -> tuple[list[Step], list[Checkpoint]]:
     """``work`` is a fresh folder unless it is given."""
-    work = work or Path(tempfile.mkdtemp(dir=Path.cwd()))
-    events = list(open_trainer(train, Machine(threads=1)).train(examples, work))
+    with tempfile.TemporaryDirectory() as fresh:
+        events = list(open_trainer(train, Machine(threads=1)).train(examples, work or Path(fresh)))
     return [e for e in events if isinstance(e, Step)], [e for e in events if isinstance(e, Checkpoint)]
 
 
@@ -45,9 +45,13 @@ def same(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_base: Path, examples: Examples) -> tuple[list[Step], list[Checkpoint]]:
+def plain(
+    tiny_base: Path, examples: Examples, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[Step], list[Checkpoint]]:
     """What most tests compare with."""
-    return run(recipe(tiny_base), examples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("plain"))
+        return run(recipe(tiny_base), examples)
 
 
 def test_training_lowers_the_loss_on_a_fixed_batch(tiny_base: Path, examples: Examples) -> None:
