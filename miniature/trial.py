@@ -138,7 +138,7 @@ def run_persona(seeds: list[int]) -> None:
     """The final trial: base, v2, v3 and a stranger's LoRA on the persona, once, three training seeds; two at a time."""
     jobs = [job for seed in seeds for job in (("v2", "persona", seed), ("v3", "persona", seed), ("v3", STRANGER, seed))]
     with ThreadPoolExecutor(2) as pool:
-        trained = dict(zip(jobs, pool.map(lambda job: run_trial(*job, ALONE), jobs), strict=True))
+        trained = dict(zip(jobs, pool.map(lambda job: run_trial(job[0], job[1], job[2], ALONE), jobs), strict=True))
     folders: dict[str, list[Path]] = {"v2": [], "v3": [], "stranger": []}
     for (recipe, identity, seed), folder in trained.items():
         if identity == STRANGER:
