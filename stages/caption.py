@@ -25,6 +25,7 @@ from stages.runtime.entry import run_stage
 from stages.runtime.files import replacing_folder
 from stages.runtime.pictures import list_pictures, read_picture
 from stages.runtime.progress import track
+from stages.runtime.provenance import require_unchanged, stamp_files
 
 
 class Params(Section):
@@ -61,6 +62,7 @@ def write_captions(folder: Path, names: Sequence[str], texts: Sequence[str], tri
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
+    before = stamp_files(params.dataset.photos)
     photos = list_pictures(params.dataset.photos)
     names = photo_names(photos, params.dataset.photos)
     captions = read_by_hand(photos)
@@ -69,6 +71,7 @@ def main() -> None:
         captioner = open_captioner(params.caption, params.dataset, machine)
         said = caption_photos(left, captioner, params.caption.micro_batch)
         captions |= dict(track(said, "caption", len(left), "photo"))
+    require_unchanged(params.dataset.photos, before)
     write_captions(CAPTIONS, names, [captions[photo] for photo in photos], params.dataset.trigger)
 
 
