@@ -52,10 +52,11 @@ def check(
       pistachio check --settings      # on a machine without models and photos
     """
     from stages.flows.check import list_problems
+    from stages.runtime.errors import one_line
 
     problems = list_problems(params, files=not settings)
     for problem in problems:
-        typer.echo(f"error: {' '.join(problem.split())}", err=True)
+        typer.echo(f"error: {one_line(problem)}", err=True)
     if problems:
         raise typer.Exit(2)
     typer.echo(f"{params}: all is well")
@@ -212,13 +213,16 @@ def manifest(
 
 
 def _build_manifest(folder: Path, captions: Path) -> "Manifest":
-    from stages.contracts.settings import Dataset, Section, read_machine, read_params
+    from stages.contracts.settings import Dataset, Judges, Section, read_machine, read_params
     from stages.flows.dataset import build_manifest
+    from stages.flows.photo_facts import open_viewers
 
     class Params(Section):
         dataset: Dataset
+        judges: Judges
 
-    return build_manifest(folder, captions, read_params(Params).dataset, read_machine().workers)
+    params, machine = read_params(Params), read_machine()
+    return build_manifest(folder, captions, params.dataset, machine.workers, open_viewers(params.judges, machine))
 
 
 def main() -> None:

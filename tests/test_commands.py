@@ -104,8 +104,9 @@ def test_check_finds_nothing_wrong_in_a_good_workspace() -> None:
         caption={"backend": "template"},
         judges={name: {"path": name, "licence": "MIT"} for name in ("faces", "second", "text_image")},
     )
-    for folder in ("photos", "base", "faces", "second", "text_image"):
+    for folder in ("base", "faces", "second", "text_image"):
         Path(folder).mkdir()
+    draw_person(Path("photos"), 11, range(12))
     assert run("check").exit_code == 0, run("check").output
 
 
@@ -246,8 +247,11 @@ def judges() -> dict[str, Any]:
     return kept | {"faces": {"path": str(PACK), "licence": "test", "detection_size": 128}}
 
 
+@needs_pack
 def test_manifest_is_built_compared_and_verified() -> None:
-    write_params(dataset={"photos": "photos", "holdout_min": 2, "duplicate_distance": 0})
+    text_image = {"path": str(ROOT / "miniature/weights/clip"), "licence": "test"}
+    settings = {"photos": "photos", "holdout_min": 2, "duplicate_distance": 0}
+    write_params(dataset=settings, judges=judges() | {"text_image": text_image})
     draw_person(Path("photos"), 11, range(8))
     for number in range(8):
         Path("captions").mkdir(exist_ok=True)

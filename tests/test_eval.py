@@ -197,7 +197,10 @@ def test_a_person_that_the_base_model_draws_already_has_no_ruler(workspace: Path
     persona = sample_identity(PERSONA)
     manifest, replaced = read_manifest(), {}
     for number, photo in enumerate(manifest.side("train")):
-        stranger, path = sample_identity(1_800_000 + 37 * number, woman=not persona.woman), workspace / "data" / "photos"
+        stranger, path = (
+            sample_identity(1_800_000 + 37 * number, woman=not persona.woman),
+            workspace / "data" / "photos",
+        )
         write_png(path / photo.filename, render(stranger, sample_scene(number), 96).image)
         replaced[photo.filename] = photo.model_copy(update={"sha256": hash_file(path / photo.filename)})
     images = [replaced.get(photo.filename, photo) for photo in manifest.images]

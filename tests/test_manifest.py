@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from workspaces import JUDGES
 
+from miniature.places import WEIGHTS
 from stages import caption, manifest
 from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import MANIFEST
@@ -14,7 +16,7 @@ from stages.runtime.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: list[np.ndarray]) -> Path:
+def workspace(judges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: list[np.ndarray]) -> Path:
     """Sixteen photos of which two differ in suffix only, captioned by the caption stage."""
     monkeypatch.chdir(tmp_path)
     Path("data/photos/drüben").mkdir(parents=True)
@@ -24,7 +26,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: list[np.nd
     sections = {
         "dataset": {"name": "x", "photos": "data/photos", "trigger": "amiranoor", "class_word": "woman"},
         "caption": {"backend": "template"},
+        "judges": JUDGES,
+        "machine": {"threads": 1},
     }
+    Path("weights").symlink_to(WEIGHTS)
     Path("params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
     caption.main()
     return tmp_path
