@@ -26,7 +26,7 @@ These commands do the rest, in the workspace: the folder with params.yaml.
 
 
 A day's work:
-  pistachio check        is everything there that params.yaml names?
+  pistachio check        is everything there, and can every photo be used?
   dvc repro
   pistachio where        what came out, and where it lies
   pistachio promote v3   this one is good: keep it as a version
@@ -42,9 +42,10 @@ def check(
     params: Annotated[Path, typer.Option(help="The file to check.")] = Path("params.yaml"),
     settings: Annotated[bool, typer.Option("--settings", help="Keys and values, not the files they name.")] = False,
 ) -> None:
-    """Validate params.yaml and find every folder that it names, before DVC deletes anything.
+    """Validate params.yaml, find every folder that it names and read every photo, before DVC deletes anything.
 
-    One line per problem; exit code 2 when there is one.
+    One line per problem; exit code 2 when there is one. A full disk, a folder that cannot be written and a stage
+    that is at work are problems too.
 
     \b
     Examples:

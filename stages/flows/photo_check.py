@@ -15,6 +15,8 @@ from stages.measures.duplicates import group_duplicates, holdout_size, split_gro
 from stages.runtime.errors import UserError, disk_error
 from stages.runtime.pictures import decode_picture, no_pictures, read_bytes, survey
 
+ORPHAN = ("a caption of no photo", "rename it after its photo, or take it out (notes may be .md)")
+
 
 def list_photo_problems(dataset: Dataset, workers: int) -> list[str]:
     """One line per photo or caption that cannot be used, sorted by file, then what is wrong with all together.
@@ -33,12 +35,11 @@ def list_photo_problems(dataset: Dataset, workers: int) -> list[str]:
         return [str(error)]
     except OSError as error:
         return [str(disk_error(error) or UserError(folder, f"cannot be read ({error.strerror})"))]
+    owned = _captions_by_hand([*found.pictures, *(Path(problem.where) for problem in found.problems)])
     with ThreadPoolExecutor(workers) as pool:
         looked = list(pool.map(_look, found.pictures))
-        texts = list(pool.map(_read_text, found.texts))
-    photos = [*found.pictures, *(Path(problem.where) for problem in found.problems)]
-    problems = [*found.problems, *_orphans(photos, found.texts)]
-    problems += [error for error in [*looked, *texts] if isinstance(error, UserError)]
+    texts = [_read_text(path) if path in owned else UserError(path, *ORPHAN) for path in found.texts]
+    problems = [*found.problems, *(error for error in [*looked, *texts] if isinstance(error, UserError))]
     lines = [str(error) for error in sorted(problems, key=lambda error: error.where)]
     good = [hashes for hashes in looked if not isinstance(hashes, UserError)]
     return lines + [str(error) for error in _too_few(dataset, good)]
@@ -63,11 +64,9 @@ def _read_text(path: Path) -> UserError | None:
     return None
 
 
-def _orphans(pictures: Sequence[Path], texts: Sequence[Path]) -> list[UserError]:
-    """Captions by hand that no photo would get, because nobody's name fits."""
-    owned = {path.with_suffix(".txt") for path in pictures} | {path.with_name(f"{path.name}.txt") for path in pictures}
-    todo = "rename it after its photo, or take it out (notes may be .md)"
-    return [UserError(path, "a caption of no photo", todo) for path in texts if path not in owned]
+def _captions_by_hand(photos: Sequence[Path]) -> set[Path]:
+    """Where captions of these photos may lie; a .txt elsewhere is one that no photo would get."""
+    return {path.with_suffix(".txt") for path in photos} | {path.with_name(f"{path.name}.txt") for path in photos}
 
 
 def _too_few(dataset: Dataset, hashes: Sequence[tuple[str, str]]) -> list[UserError]:

@@ -11,6 +11,7 @@ from stages.runtime.errors import UserError
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # Pillow would try PDF, EPS (by Ghostscript) and forty others too
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif")
 MOST_PIXELS = 120_000_000  # 360 MB of memory for each picture that is being read
+SLIVER = 32  # longer over shorter side: shrunk to a detector's input, nothing is left of the shorter one
 CONVERT = "convert it to JPEG or PNG, or take it out"
 REPLACE = "replace or remove it"
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
@@ -43,6 +44,8 @@ def decode_picture(data: bytes, path: Path) -> np.ndarray:
         raise UserError(path, f"not a readable picture ({error})", REPLACE) from None
     if frames != 1:
         raise UserError(path, f"an animation or a stack of {frames} pictures", "keep one of them as JPEG or PNG")
+    if max(image.size) > SLIVER * min(image.size):
+        raise UserError(path, f"{image.width}x{image.height} px is a sliver, not a photo", REPLACE)
     return _as_rgb(image, path)
 
 

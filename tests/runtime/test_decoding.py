@@ -54,7 +54,7 @@ def blue_for_red() -> bytes:
 
 @pytest.mark.parametrize("kind", ["png", "tiff"])
 def test_sixteen_bits_per_channel_are_scaled_and_not_clipped(kind: str) -> None:
-    wide = np.linspace(0, 65535, 256, dtype=np.uint16)[None].repeat(4, axis=0)
+    wide = np.linspace(0, 65535, 256, dtype=np.uint16)[None].repeat(16, axis=0)
     for values in (wide, np.stack([wide, wide[:, ::-1], wide // 2], axis=2)):
         data = cv2.imencode(f".{kind}", values[..., ::-1] if values.ndim == 3 else values)[1].tobytes()
         seen = decode_picture(data, HERE)
@@ -189,6 +189,11 @@ def test_a_phone_s_photo_with_a_second_picture_behind_it_is_read(pixels: np.ndar
 )
 def test_what_is_no_picture_is_said_to_be_none(data: bytes, what: str) -> None:
     assert what in refusal(data)
+
+
+def test_a_sliver_is_no_photo_but_a_panorama_is() -> None:
+    assert "1x700 px is a sliver" in refusal(encoded(Image.new("RGB", (1, 700)), "PNG"))
+    assert decode_picture(encoded(Image.new("RGB", (640, 20)), "PNG"), HERE).shape == (20, 640, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
