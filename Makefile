@@ -35,7 +35,7 @@ repro: $(READY) check  ## run the pipeline: photos -> LoRA -> sweep -> scorecard
 	@$(BIN)/dvc repro
 	@$(BIN)/pistachio where
 
-check: $(READY)  ## validate params.yaml and every folder that it names, before DVC deletes anything
+check: $(READY)  ## validate params.yaml, every folder that it names and every photo, before DVC deletes anything
 	@$(BIN)/pistachio check
 
 test: $(READY)  ## run the fast tests

@@ -6,7 +6,6 @@ the miniature was trained on it.
 
 import argparse
 import io
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 
 from miniature.places import PERSONA
 from miniature.render import Identity, Scene, render, sample_identity, sample_scene
+from stages.runtime.files import replacing_folder
 
 PHOTOS = 36
 DEFAULT_FOLDER = Path("data/photos")
@@ -69,11 +69,10 @@ def photo_files(seed: int = PERSONA, count: int = PHOTOS) -> dict[str, bytes]:
 
 
 def write_photos(folder: Path, seed: int = PERSONA) -> None:
-    """Replace ``folder`` by the persona's photos."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name, content in photo_files(seed).items():
-        (folder / name).write_bytes(content)
+    """Replace ``folder`` by the persona's photos, all of them or none."""
+    with replacing_folder(folder) as beside:
+        for name, content in photo_files(seed).items():
+            (beside / name).write_bytes(content)
 
 
 if __name__ == "__main__":

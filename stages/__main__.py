@@ -27,7 +27,7 @@ These commands do the rest, in the workspace: the folder with params.yaml.
 
 
 A day's work:
-  pistachio check        is everything there that params.yaml names?
+  pistachio check        is everything there, and can every photo be used?
   dvc repro
   pistachio where        what came out, and where it lies
   pistachio promote v3   this one is good: keep it as a version
@@ -48,9 +48,10 @@ def check(
     params: Annotated[Path, typer.Option(help="The file to check.")] = Path("params.yaml"),
     settings: Annotated[bool, typer.Option("--settings", help="Keys and values, not the files they name.")] = False,
 ) -> None:
-    """Validate params.yaml and find every folder that it names, before DVC deletes anything.
+    """Validate params.yaml, find every folder that it names and read every photo, before DVC deletes anything.
 
-    One line per problem; exit code 2 when there is one.
+    One line per problem; exit code 2 when there is one. A full disk, a folder that cannot be written and a stage
+    that is at work are problems too.
 
     \b
     Examples:
@@ -58,10 +59,11 @@ def check(
       pistachio check --settings      # on a machine without models and photos
     """
     from stages.flows.check import list_problems
+    from stages.runtime.errors import one_line
 
     problems = list_problems(params, files=not settings)
     for problem in problems:
-        typer.echo(f"error: {' '.join(problem.split())}", err=True)
+        typer.echo(f"error: {one_line(problem)}", err=True)
     if problems:
         raise typer.Exit(2)
     typer.echo(f"{params}: all is well")
@@ -218,13 +220,16 @@ def manifest(
 
 
 def _build_manifest(folder: Path, captions: Path) -> "Manifest":
-    from stages.contracts.settings import Dataset, Section, read_machine, read_params
+    from stages.contracts.settings import Dataset, Judges, Section, read_machine, read_params
     from stages.flows.dataset import build_manifest
+    from stages.flows.photo_facts import open_viewers
 
     class Params(Section):
         dataset: Dataset
+        judges: Judges
 
-    return build_manifest(folder, captions, read_params(Params).dataset, read_machine().workers)
+    params, machine = read_params(Params), read_machine()
+    return build_manifest(folder, captions, params.dataset, machine.workers, open_viewers(params.judges, machine))
 
 
 @app.command("prove-resume")

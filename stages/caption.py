@@ -17,6 +17,7 @@ from stages.runtime.entry import run_stage
 from stages.runtime.files import replacing_folder
 from stages.runtime.pictures import list_pictures
 from stages.runtime.progress import track
+from stages.runtime.provenance import require_unchanged, stamp_files
 
 
 class Params(Section):
@@ -36,13 +37,15 @@ def write_captions(folder: Path, names: Sequence[str], texts: Sequence[str], tri
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
+    before = stamp_files(params.dataset.photos)
     photos = list_pictures(params.dataset.photos)
     names = photo_names(photos, params.dataset.photos)
     captions = read_by_hand(photos)
     left = [photo for photo in photos if photo not in captions]
     with captioning(left, params.caption, params.dataset, machine) as said:
         captions |= dict(track(said, "caption", len(left), "photo"))
-        write_captions(CAPTIONS, names, [captions[photo] for photo in photos], params.dataset.trigger)
+    require_unchanged(params.dataset.photos, before)
+    write_captions(CAPTIONS, names, [captions[photo] for photo in photos], params.dataset.trigger)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
 """Write down what the dataset is made of, photo by photo, and split it into training photos and references.
 
-reads: ${dataset.photos}, data/captions
+The face pack counts faces; CLIP finds shots of one moment, which stay on one side of the split.
+
+reads: ${dataset.photos}, ${judges.faces.path}, ${judges.text_image.path}, data/captions
 writes: data/manifest.json
 """
 
 from stages.contracts.manifest import Manifest, write_manifest
 from stages.contracts.paths import CAPTIONS
-from stages.contracts.settings import Dataset, Section, read_machine, read_params
+from stages.contracts.settings import Dataset, Judges, Section, read_machine, read_params
 from stages.flows.dataset import build_manifest
+from stages.flows.photo_facts import open_viewers
 from stages.runtime.entry import run_stage
 from stages.runtime.errors import UserError
+from stages.runtime.provenance import require_unchanged, stamp_files
 
 
 class Params(Section):
     """The sections of params.yaml that this stage depends on."""
 
     dataset: Dataset
+    judges: Judges
 
 
 def require_captions(manifest: Manifest) -> Manifest:
@@ -32,8 +37,14 @@ def require_captions(manifest: Manifest) -> Manifest:
 
 
 def main() -> None:
-    dataset, machine = read_params(Params).dataset, read_machine()
-    write_manifest(require_captions(build_manifest(dataset.photos, CAPTIONS, dataset, machine.workers)))
+    params, machine = read_params(Params), read_machine()
+    dataset = params.dataset
+    before = {folder: stamp_files(folder) for folder in (dataset.photos, CAPTIONS)}
+    viewers = open_viewers(params.judges, machine)
+    manifest = require_captions(build_manifest(dataset.photos, CAPTIONS, dataset, machine.workers, viewers))
+    for folder, stamps in before.items():
+        require_unchanged(folder, stamps)
+    write_manifest(manifest)
 
 
 if __name__ == "__main__":

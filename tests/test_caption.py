@@ -200,3 +200,25 @@ def test_an_unknown_key_is_refused_before_anything_is_written(photos: Path) -> N
     with pytest.raises(UserError, match=r"caption\.max_tokens: unknown key"):
         stage.main()
     assert not CAPTIONS.exists()
+
+
+def test_a_photo_that_changes_while_it_is_captioned_stops_the_stage_and_keeps_the_old_captions(
+    photos: Path, monkeypatch
+) -> None:
+    write_params(backend="template")
+    stage.main()
+    before = written()
+    Path("slow_captions.py").write_text(
+        "from pathlib import Path\n"
+        "class Slow:\n"
+        "    def __init__(self, *_): pass\n"
+        "    def captions(self, images):\n"
+        "        Path('data/photos/b.png').write_bytes(Path('data/photos/a.png').read_bytes())\n"
+        "        yield from ['another caption'] * len(images)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(Path.cwd())
+    write_params(backend="slow_captions:Slow")
+    with pytest.raises(UserError, match=r"b\.png: changed while it was being read; let it rest, and run again"):
+        stage.main()
+    assert written() == before

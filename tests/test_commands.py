@@ -104,8 +104,9 @@ def test_check_finds_nothing_wrong_in_a_good_workspace() -> None:
         caption={"backend": "template"},
         judges={name: {"path": name, "licence": "MIT"} for name in ("faces", "second", "text_image")},
     )
-    for folder in ("photos", "base", "faces", "second", "text_image"):
+    for folder in ("base", "faces", "second", "text_image"):
         Path(folder).mkdir()
+    draw_person(Path("photos"), 11, range(12))
     assert run("check").exit_code == 0, run("check").output
 
 
@@ -150,6 +151,20 @@ def test_check_of_settings_alone_asks_for_no_file() -> None:
     write_params()
     assert run("check").exit_code == 2
     assert run("check", "--settings").exit_code == 0
+
+
+def test_check_as_a_program_names_every_photo_that_hurts_on_a_line_that_a_terminal_can_show() -> None:
+    write_params(dataset={"photos": "photos"})
+    draw_person(Path("photos"), 11, range(12))
+    Path("photos/two\nlines \x1b[2J.png").write_bytes(b"")
+    Path("photos/\udcff.png").write_bytes(b"")
+    done = pistachio("check")
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if "photos/" in line]
+    assert lines == [
+        "error: photos/two lines \\x1b[2J.png: not a readable picture (the file is empty); replace or remove it",
+        "error: photos/\\udcff.png: the file name is not UTF-8; rename the file",
+    ]
 
 
 def test_check_as_a_program_ends_with_code_2() -> None:
@@ -259,8 +274,11 @@ def judges() -> dict[str, Any]:
     return kept | {"faces": {"path": str(PACK), "licence": "test", "detection_size": 128}}
 
 
+@needs_pack
 def test_manifest_is_built_compared_and_verified() -> None:
-    write_params(dataset={"photos": "photos", "holdout_min": 2, "duplicate_distance": 0})
+    text_image = {"path": str(ROOT / "miniature/weights/clip"), "licence": "test"}
+    settings = {"photos": "photos", "holdout_min": 2, "duplicate_distance": 0}
+    write_params(dataset=settings, judges=judges() | {"text_image": text_image})
     draw_person(Path("photos"), 11, range(8))
     for number in range(8):
         Path("captions").mkdir(exist_ok=True)
@@ -274,12 +292,30 @@ def test_manifest_is_built_compared_and_verified() -> None:
     rotten = run("manifest", "--verify", "a.json")
     assert rotten.exit_code == 1
     assert "captions/003.txt: changed" in rotten.output
+    Path("photos/001.png").unlink()
+    write_png(Path("photos/002.png"), np.zeros((64, 64, 3), np.uint8))
+    write_png(Path("photos/new.png"), np.zeros((64, 64, 3), np.uint8))
+    listed = run("manifest", "--verify", "a.json", "--json")
+    assert listed.exit_code == 1
+    assert [line.split(" (")[0] for line in json.loads(listed.output)] == [
+        "photos/001.png: missing", "photos/002.png: changed", "captions/003.txt: changed",
+        "photos/new.png: not in the manifest",
+    ]  # fmt: skip
+    shutil.rmtree("photos")
+    draw_person(Path("photos"), 11, range(8))
     run("manifest", "photos", "--output", "b.json", "--captions", "captions")
     differs = run("manifest", "--compare", "a.json", "b.json")
     assert differs.exit_code == 1
     assert "on a beach" in differs.output
     change = json.loads(run("manifest", "--compare", "a.json", "b.json", "--json").output)
     assert [c["filename"] for c in change["changed_captions"]] == ["003.png"]
+
+
+def test_manifest_to_verify_or_compare_that_is_not_there_or_is_none_is_one_line() -> None:
+    Path("b.json").write_text('{"name": "x"}')
+    for arguments in (["--verify"], ["--verify", "b.json"], ["--compare", "b.json", "a.json"]):
+        done = pistachio("manifest", *arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize("arguments", [[], ["photos"], ["--verify", "--compare", "a.json", "b.json"]])

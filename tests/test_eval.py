@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from drawing import PERSONA, Drawing
@@ -11,7 +12,7 @@ from workspaces import DRAW, PARAMS, make_workspace, write_params
 
 from miniature.render import render, sample_identity, sample_scene
 from stages import eval as evaluation
-from stages.contracts.manifest import read_manifest
+from stages.contracts.manifest import read_manifest, write_manifest
 from stages.contracts.paths import EVAL_IMAGES
 from stages.contracts.protocol import protocol_hash
 from stages.contracts.scorecard import (
@@ -27,6 +28,7 @@ from stages.contracts.settings import parse
 from stages.flows.scorecards import describe_origin
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import write_png
+from stages.runtime.provenance import hash_file
 
 NAMES = ("scorecard.json", "per_image.csv", "report.md", "eval_montage.png")
 
@@ -202,14 +204,30 @@ def test_a_picture_without_a_face_counts_as_a_failure(workspace: Path) -> None:
 
 def test_a_person_that_the_base_model_draws_already_has_no_ruler(workspace: Path) -> None:
     persona = sample_identity(PERSONA)
-    for number, photo in enumerate(read_manifest().side("train")):
-        stranger = sample_identity(1_800_000 + 37 * number, woman=not persona.woman)
-        write_png(workspace / "data" / "photos" / photo.filename, render(stranger, sample_scene(number), 96).image)
+    manifest, replaced = read_manifest(), {}
+    for number, photo in enumerate(manifest.side("train")):
+        stranger, path = (
+            sample_identity(1_800_000 + 37 * number, woman=not persona.woman),
+            workspace / "data" / "photos",
+        )
+        write_png(path / photo.filename, render(stranger, sample_scene(number), 96).image)
+        replaced[photo.filename] = photo.model_copy(update={"sha256": hash_file(path / photo.filename)})
+    images = [replaced.get(photo.filename, photo) for photo in manifest.images]
+    write_manifest(manifest.model_copy(update={"images": images}))
     write_params(workspace, eval={"prompts": ["celebrity, smiling", "celebrity"]})
     choose()
     with pytest.raises(UserError, match="no ruler"):
         evaluation.main()
     assert Drawing.drawn == 4  # the base model's pictures only
+
+
+def test_a_photo_that_changed_since_the_manifest_is_not_judged_with(workspace: Path) -> None:
+    photo = read_manifest().side("holdout")[3]
+    write_png(workspace / "data" / "photos" / photo.filename, np.zeros((96, 96, 3), np.uint8))
+    choose()
+    with pytest.raises(UserError, match=f"{photo.filename}: changed since the manifest was written"):
+        evaluation.main()
+    assert Drawing.drawn == 0
 
 
 def test_a_missing_choice_or_lora_is_said_before_anything_is_drawn(workspace: Path) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from workspaces import JUDGES
 
+from miniature.places import WEIGHTS
 from stages import caption, manifest
 from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import MANIFEST
@@ -14,7 +16,7 @@ from stages.runtime.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: list[np.ndarray]) -> Path:
+def workspace(judges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: list[np.ndarray]) -> Path:
     """Sixteen photos of which two differ in suffix only, captioned by the caption stage."""
     monkeypatch.chdir(tmp_path)
     Path("data/photos/drüben").mkdir(parents=True)
@@ -24,8 +26,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: list[np.nd
     sections = {
         "dataset": {"name": "x", "photos": "data/photos", "trigger": "amiranoor", "class_word": "woman"},
         "caption": {"backend": "template"},
-        "machine": {"state_dir": "state"},
+        "judges": JUDGES,
+        "machine": {"threads": 1, "state_dir": "state"},
     }
+    Path("weights").symlink_to(WEIGHTS)
     Path("params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
     caption.main()
     return tmp_path
@@ -64,3 +68,30 @@ def test_a_workspace_without_captions_is_told_to_caption() -> None:
     Path("data/captions").rename("data/other")
     with pytest.raises(UserError, match="run `dvc repro caption`"):
         manifest.main()
+
+
+@pytest.mark.parametrize("changed", ["data/photos/foto 0.png", "data/photos/new.png", "data/captions/foto 1.txt"])
+def test_what_changes_while_the_manifest_is_made_stops_the_stage(changed: str, monkeypatch) -> None:
+    manifest.main()
+    before, build = MANIFEST.read_bytes(), manifest.build_manifest
+
+    def overtaken(*arguments):
+        built = build(*arguments)
+        Path(changed).write_bytes(b"someone else's")
+        return built
+
+    monkeypatch.setattr(manifest, "build_manifest", overtaken)
+    with pytest.raises(UserError, match="changed while it was being read") as caught:
+        manifest.main()
+    assert caught.value.where == changed
+    assert MANIFEST.read_bytes() == before
+
+
+def test_the_judges_look_at_every_photo() -> None:
+    manifest.main()
+    written = read_manifest()
+    assert {photo.faces for photo in written.images} == {1}
+    assert all(photo.face_share and 0.02 < photo.face_share < 1 for photo in written.images)
+    mirrored = next(photo for photo in written.images if photo.filename == "foto 0.jpg")
+    assert mirrored.nearest == "foto 0.png"
+    assert ["foto 0.jpg", "foto 0.png"] in written.summary.moments  # a mirror image: pHash does not see it

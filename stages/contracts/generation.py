@@ -45,6 +45,7 @@ class Face:
     landmarks: np.ndarray  # float32 (5, 2) px: left eye, right eye, nose, left and right mouth corner, as seen
     score: float  # the detector's, 0..1
     embedding: np.ndarray  # float32 (D,), unit length
+    count: int = 1  # faces in the picture, this one among them
 
 
 class FaceJudge(Protocol):
@@ -64,10 +65,14 @@ class SecondJudge(Protocol):
 
 
 class TextImageJudge(Protocol):
-    """Scores how well a picture follows its prompt."""
+    """Scores how well a picture follows its prompt, and how much two pictures show the same."""
 
     def adherence(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         """Cosine similarity of picture i and prompt i: float32 (N,), -1..1 (CLIPScore without its scaling)."""
+        ...
+
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """What each uint8 (H, W, 3) RGB picture shows: unit vectors float32 (N, D)."""
         ...
 
 

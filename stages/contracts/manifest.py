@@ -24,8 +24,17 @@ class Photo(BaseModel):
     caption_text: str
     caption_sha256: str
     phash: str = Field(description="64-bit perceptual hash, 16 hexadecimal digits")
-    group: int = Field(description="near-duplicates share a group; a group lies on one side of the split")
+    picture: int = Field(0, description="photos with the same bytes or nearly the same perceptual hash share a number")
+    group: int = Field(description="photos of one moment share a group; a group lies on one side of the split")
     split: Literal["train", "holdout"]
+    sharpness: float = Field(0.0, description="variance of the Laplacian over the face, else over the photo")
+    faces: int | None = Field(None, description="faces found; null: nobody looked")
+    face_box: tuple[float, float, float, float] | None = Field(
+        None, description="largest face: left, top, right, bottom as fractions of the upright photo; null: no face"
+    )
+    face_share: float | None = Field(None, description="largest face box over the photo's area, 0..1; null: no face")
+    nearest: str | None = Field(None, description="the photo that shows most nearly the same; null: nobody looked")
+    nearest_similarity: float | None = Field(None, description="cosine of the two photos' CLIP embeddings")
 
 
 class Summary(BaseModel):
@@ -42,6 +51,9 @@ class Summary(BaseModel):
     train_images: int
     holdout_images: int
     duplicates: list[list[str]] = Field(description="groups of files that are (nearly) the same picture")
+    moments: list[list[str]] = Field(
+        default_factory=list, description="groups of different pictures that show one moment"
+    )
     warnings: list[str]
 
 

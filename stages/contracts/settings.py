@@ -28,6 +28,13 @@ class Dataset(Section):
     duplicate_distance: int = Field(
         6, ge=0, le=64, description="pHash Hamming distance up to which photos are near-duplicates"
     )
+    moment_similarity: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        0.95, description="cosine of CLIP's image embeddings from which on photos are of one moment; null: none are"
+    )
+    smallest_side: Count = Field(64, description="px; a shorter side is warned of. conf/ says: train.resolution")
+    blurred_below: Fraction = Field(
+        0.15, description="share of the dataset's median sharpness under which a photo is warned of"
+    )
     seed: Seed = Field(0, description="of the split")
 
 

@@ -1,5 +1,6 @@
 """Caption photos: what was written by hand wins, and what an interrupted run was told is not asked for again."""
 
+import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from stages.contracts.generation import Captioner
 from stages.contracts.settings import Caption, Dataset, Machine
 from stages.measures.captions import drop_fragments
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture
+from stages.runtime.pictures import read_bytes, read_picture
 from stages.runtime.provenance import hash_file, hash_json, hash_path
 from stages.runtime.state import work_folder
 
@@ -74,7 +75,7 @@ def ask(photos: Sequence[Path], captioner: Captioner, group: int, kept: Path) ->
     Raises:
         UserError: when a photo cannot be read.
     """
-    places = {photo: kept / f"{hash_file(photo)}.txt" for photo in photos}
+    places = {photo: kept / f"{hashlib.sha256(read_bytes(photo)).hexdigest()}.txt" for photo in photos}
     left = {place: photo for photo, place in places.items() if not place.exists()}
     done = sum(place not in left for place in places.values())
     if done:

@@ -1,5 +1,7 @@
 """Everything that can be known to be wrong before a stage runs: DVC removes a stage's outs first and starts it then."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from stages.contracts.settings import (
     Compare,
     Dataset,
     Judges,
+    Machine,
     Regularize,
     Section,
     Sweep,
@@ -26,12 +29,20 @@ from stages.contracts.settings import (
 )
 from stages.flows.captioning import refuse_trigger
 from stages.flows.code import find_other_code
+from stages.flows.photo_check import list_photo_problems
 from stages.flows.versions import list_versions
-from stages.runtime.errors import UserError
+from stages.runtime.errors import RIGHTS, ROOM, UserError
+from stages.runtime.turns import someone_works
+
+WRITTEN = (Path("data"), Path("models"), Path("metrics"))  # where the stages write
+LEAST_FREE_MB = 256
 
 
 def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
-    """One line per problem of params.yaml: wrong keys and values and, with ``files``, what it names and is not there.
+    """One line per problem of params.yaml: wrong keys and values and, with ``files``, what would stop a stage.
+
+    That is: files and folders that params.yaml names and that are not there, photos that cannot be used, a folder that
+    cannot be written, a full disk, and another stage at work.
 
     Raises:
         UserError: when params.yaml is missing or is not YAML.
@@ -47,9 +58,27 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
         problems += _disagreements(name, section) + list(_other_licences(section, registry))
         if files:
             problems += [line for key, named in _named(section) for line in _absent(key, named, made, registry)]
-    problems += [line for line in [find_other_code()] if files and line]
+        if files and isinstance(section, Dataset) and section.photos.exists():
+            machine = _section("machine", values)
+            problems += list_photo_problems(section, machine.workers if isinstance(machine, Machine) else 1)
     problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
+    if files:
+        problems += _obstacles() + [line for line in [find_other_code()] if line]
     return list(dict.fromkeys(problems))
+
+
+def _obstacles() -> list[str]:
+    """What would stop any stage from writing its artifacts."""
+    folders = [folder for folder in (Path(), *WRITTEN) if folder.exists()]
+    problems = [
+        str(UserError(folder, "cannot be written", RIGHTS)) for folder in folders if not os.access(folder, os.W_OK)
+    ]
+    free = shutil.disk_usage(Path()).free // 1_000_000
+    if free < LEAST_FREE_MB:
+        problems.append(str(UserError("the disk", f"{free} MB are free, {LEAST_FREE_MB} are the least", ROOM)))
+    if someone_works():
+        problems.append(str(UserError(Path.cwd(), "a stage is at work in this folder", "wait for it, or end it")))
+    return problems
 
 
 def _section(name: str, values: dict[str, Any]) -> Section | None:

@@ -2,29 +2,36 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import imagehash
-from PIL import Image
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.contracts.captions import caption_names, photo_names, read_caption
 from stages.contracts.manifest import Manifest, Photo, Summary
 from stages.contracts.settings import Dataset
 from stages.flows.dataset_warnings import list_warnings
-from stages.measures.duplicates import group_duplicates, holdout_size, split_groups
+from stages.flows.photo_facts import Facts, Viewers, gather_facts
+from stages.measures.duplicates import (
+    cosines,
+    group_duplicates,
+    group_moments,
+    holdout_size,
+    nearest,
+    split_groups,
+)
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import list_pictures, read_picture
+from stages.runtime.pictures import Listing, list_pictures, survey
 from stages.runtime.progress import track
 from stages.runtime.provenance import hash_file
 
 LEAST_TRAINING = 2  # photos without which there is nothing to train on
 
 
-def build_manifest(photos: Path, captions: Path, dataset: Dataset, workers: int = 1) -> Manifest:
+def build_manifest(
+    photos: Path, captions: Path, dataset: Dataset, workers: int = 1, viewers: Viewers | None = None
+) -> Manifest:
     """Hash, measure, group and split the photos of a folder.
 
     Args:
@@ -32,31 +39,30 @@ def build_manifest(photos: Path, captions: Path, dataset: Dataset, workers: int 
         captions: folder of their captions, laid out as data/captions is; a photo without one is a warning.
         dataset: trigger, split and duplicate settings; its ``photos`` is not read.
         workers: threads that read pictures.
+        viewers: who finds the faces and the shots of one moment; None: nobody, and perceptual hashes alone group.
 
     Raises:
         UserError: when there are no pictures, one cannot be read, or they do not suffice for the split.
     """
-    paths = list_pictures(photos)
-    names = photo_names(paths, photos)
+    names = photo_names(list_pictures(photos), photos)
     holdout = holdout_size(len(names), dataset.holdout_fraction, dataset.holdout_min)
-    _refuse_too_few(photos, len(names), holdout)
+    refuse_too_few(photos, len(names), holdout)
     files = caption_names(names)
-    read = partial(_read_photo, photos, captions)
-    with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(read, names, [files[name] for name in names])
-        facts = list(track(found, "manifest", len(names), "photo"))
-    images = _group_and_split(facts, holdout, dataset)
-    training = sum(photo.split == "train" for photo in images)
-    if training < LEAST_TRAINING:
-        what = f"near-duplicates stay on one side, which leaves {training} photos for training"
-        raise UserError(photos, what, "add different photos, or lower dataset.holdout_min or duplicate_distance")
+    found = gather_facts(photos, captions, files, dataset.smallest_side, viewers, workers)
+    images = _group_and_split(list(track(found, "manifest", len(names), "photo")), holdout, dataset)
+    _refuse_lopsided(photos, images)
     return Manifest(
         name=dataset.name, trigger=dataset.trigger, class_word=dataset.class_word, photos=photos.as_posix(),
         captions=captions.as_posix(), images=images, summary=summarize(images, dataset, list_orphans(captions, files)),
     )  # fmt: skip
 
 
-def _refuse_too_few(photos: Path, count: int, holdout: int) -> None:
+def refuse_too_few(photos: Path, count: int, holdout: int) -> None:
+    """Refuse a dataset that the split would leave too little of.
+
+    Raises:
+        UserError: when ``holdout`` of ``count`` photos leave too few to train on.
+    """
     if count - holdout < LEAST_TRAINING:
         what = (
             f"{count} photos, of which the holdout takes {holdout}: at least {LEAST_TRAINING} must remain for training"
@@ -64,34 +70,54 @@ def _refuse_too_few(photos: Path, count: int, holdout: int) -> None:
         raise UserError(photos, what, "add photos, or lower dataset.holdout_min and dataset.holdout_fraction")
 
 
-def _read_photo(photos: Path, captions: Path, name: str, caption_file: str) -> dict[str, Any]:
-    pixels = read_picture(photos / name)
-    caption = captions / caption_file
-    captioned = caption.is_file()
-    return {
-        "filename": name, "sha256": hash_file(photos / name), "size_bytes": (photos / name).stat().st_size,
-        "width": pixels.shape[1], "height": pixels.shape[0], "phash": str(imagehash.phash(Image.fromarray(pixels))),
-        "caption_file": caption_file if captioned else "", "caption_text": read_caption(caption) if captioned else "",
-        "caption_sha256": hash_file(caption) if captioned else "",
-    }  # fmt: skip
+def _refuse_lopsided(photos: Path, images: Sequence[Photo]) -> None:
+    training = sum(photo.split == "train" for photo in images)
+    if training < LEAST_TRAINING:
+        largest = max(Counter(photo.group for photo in images).values())
+        what = (
+            f"photos of one moment stay on one side of the split, which leaves {training} photos for training "
+            f"(the largest group holds {largest} of {len(images)})"
+        )
+        todo = "add different photos, or lower dataset.holdout_min or duplicate_distance, or raise moment_similarity"
+        raise UserError(photos, what, todo)
 
 
-def _group_and_split(facts: Sequence[dict[str, Any]], holdout: int, dataset: Dataset) -> list[Photo]:
-    digests = [fact["sha256"] for fact in facts]
-    groups = group_duplicates([fact["phash"] for fact in facts], digests, dataset.duplicate_distance)
+def _group_and_split(facts: Sequence[Facts], holdout: int, dataset: Dataset) -> list[Photo]:
+    fields = [fact.fields for fact in facts]
+    digests = [found["sha256"] for found in fields]
+    pictures = group_duplicates([found["phash"] for found in fields], digests, dataset.duplicate_distance)
+    groups, likeness = pictures, [dict[str, Any]() for _ in facts]
+    embeddings = [fact.embedding for fact in facts if fact.embedding is not None]
+    if len(embeddings) == len(facts):
+        similarity_NN = cosines(np.stack(embeddings))
+        likeness = [
+            {"nearest": fields[j]["filename"], "nearest_similarity": round(float(similarity_NN[i, j]), 3)}
+            for i, j in enumerate(nearest(similarity_NN))
+        ]
+        if dataset.moment_similarity is not None:
+            groups = group_moments(pictures, similarity_NN, dataset.moment_similarity)
     kept = split_groups(groups, digests, holdout, dataset.seed)
     return [
-        Photo(**fact, group=group, split="holdout" if held else "train")
-        for fact, group, held in zip(facts, groups, kept, strict=True)
+        Photo(**found, **like, picture=picture, group=group, split="holdout" if held else "train")
+        for found, like, picture, group, held in zip(fields, likeness, pictures, groups, kept, strict=True)
     ]
 
 
 def list_duplicates(images: Sequence[Photo]) -> list[list[str]]:
-    """The groups of more than one photo, as sorted file names."""
-    groups: dict[int, list[str]] = {}
+    """The pictures that more than one file holds, as sorted file names."""
+    files: dict[int, list[str]] = {}
     for photo in images:
-        groups.setdefault(photo.group, []).append(photo.filename)
-    return [sorted(names) for names in groups.values() if len(names) > 1]
+        files.setdefault(photo.picture, []).append(photo.filename)
+    return [sorted(names) for names in files.values() if len(names) > 1]
+
+
+def list_moments(images: Sequence[Photo]) -> list[list[str]]:
+    """The moments of which there is more than one picture, as sorted file names."""
+    groups: dict[int, list[Photo]] = {}
+    for photo in images:
+        groups.setdefault(photo.group, []).append(photo)
+    several = (shots for shots in groups.values() if len({shot.picture for shot in shots}) > 1)
+    return [sorted(shot.filename for shot in shots) for shots in several]
 
 
 def list_orphans(captions: Path, files: dict[str, str]) -> list[str]:
@@ -103,7 +129,7 @@ def list_orphans(captions: Path, files: dict[str, str]) -> list[str]:
 def summarize(images: Sequence[Photo], dataset: Dataset, orphans: Sequence[str] = ()) -> Summary:
     """The dataset at a glance, with what a careful reader would object to."""
     captions = Counter(photo.caption_text for photo in images if photo.caption_file)
-    duplicates = list_duplicates(images)
+    duplicates, moments = list_duplicates(images), list_moments(images)
     return Summary(
         total_images=len(images),
         total_captions=captions.total(),
@@ -114,7 +140,8 @@ def summarize(images: Sequence[Photo], dataset: Dataset, orphans: Sequence[str] 
         train_images=sum(photo.split == "train" for photo in images),
         holdout_images=sum(photo.split == "holdout" for photo in images),
         duplicates=duplicates,
-        warnings=list_warnings(images, duplicates, dataset.trigger, dataset.class_word, orphans),
+        moments=moments,
+        warnings=list_warnings(images, duplicates, moments, dataset, orphans),
     )
 
 
@@ -139,6 +166,7 @@ class Difference(BaseModel):
     changed_bytes: list[Change] = Field(description="sha256 before and after")
     changed_captions: list[Change] = Field(description="caption text before and after")
     moved: list[Change] = Field(description="split before and after")
+    regrouped: list[Change] = Field(description="the photos that it shared a group with, before and after")
 
     @property
     def empty(self) -> bool:
@@ -163,7 +191,27 @@ def compare_manifests(a: Manifest, b: Manifest) -> Difference:
         changed_bytes=_changes(both, "sha256"),
         changed_captions=_changes(both, "caption_text"),
         moved=_changes(both, "split"),
+        regrouped=_regrouped(a, b),
     )
+
+
+def _regrouped(a: Manifest, b: Manifest) -> list[Change]:
+    """Photos of both manifests whose group holds others of both than it did; group numbers mean nothing."""
+    both = {photo.filename for photo in a.images} & {photo.filename for photo in b.images}
+    before, after = (_partners(manifest, both) for manifest in (a, b))
+    return [
+        Change(filename=name, before=", ".join(before[name]), after=", ".join(after[name]))
+        for name in sorted(both)
+        if before[name] != after[name]
+    ]
+
+
+def _partners(manifest: Manifest, names: set[str]) -> dict[str, list[str]]:
+    groups: dict[int, list[str]] = {}
+    for photo in manifest.images:
+        if photo.filename in names:
+            groups.setdefault(photo.group, []).append(photo.filename)
+    return {name: sorted(set(group) - {name}) for group in groups.values() for name in group}
 
 
 def verify_manifest(manifest: Manifest, root: Path = Path()) -> list[str]:
@@ -182,19 +230,21 @@ def verify_manifest(manifest: Manifest, root: Path = Path()) -> list[str]:
         problems += _rot(photos / photo.filename, photo.sha256)
         if photo.caption_file:
             problems += _rot_of_caption(captions / photo.caption_file, photo)
-    known = {photo.filename for photo in manifest.images}
-    new = [name for name in _names_now(photos) if name not in known]
-    problems += [f"{(photos / name).as_posix()}: not in the manifest" for name in new]
+    problems += _strangers(manifest, photos, captions)
     sides = {(photo.group, photo.split) for photo in manifest.images}
     split = sorted(group for group, count in Counter(group for group, _ in sides).items() if count > 1)
-    return problems + [f"group {group}: near-duplicates on both sides of the split" for group in split]
+    return problems + [f"group {group}: photos of one moment on both sides of the split" for group in split]
 
 
-def _names_now(photos: Path) -> list[str]:
-    try:
-        return photo_names(list_pictures(photos), photos)
-    except UserError:  # no folder or no pictures: every photo has been reported as missing
-        return []
+def _strangers(manifest: Manifest, photos: Path, captions: Path) -> list[str]:
+    """Photos and captions that the manifest does not know, and what in the folder cannot be read at all."""
+    photo_files = {photo.filename for photo in manifest.images}
+    caption_files = {photo.caption_file for photo in manifest.images}
+    found = survey(photos) if photos.is_dir() else Listing([], [], [])  # all are reported as missing
+    names = [name for path in found.pictures if (name := path.relative_to(photos).as_posix()) not in photo_files]
+    texts = [path.relative_to(captions).as_posix() for path in sorted(captions.rglob("*.txt"))]
+    new = [(photos / name) for name in names] + [captions / name for name in texts if name not in caption_files]
+    return [f"{path.as_posix()}: not in the manifest" for path in new] + [str(problem) for problem in found.problems]
 
 
 def _rot(path: Path, sha256: str) -> list[str]:

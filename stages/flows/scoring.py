@@ -127,7 +127,7 @@ def plan(cell: Settings, draw: Sweep | Eval, dataset: Dataset, folder: Path) -> 
 def read_photos(folder: Path, photos: Sequence[Photo], resolution: int) -> Iterator[np.ndarray]:
     """Photos as uint8 RGB, shrunk so that the longer side is at most ``resolution``: as detailed as drawn pictures."""
     for photo in photos:
-        pixels = read_picture(folder / photo.filename)
+        pixels = read_picture(folder / photo.filename, photo.sha256)
         factor = resolution / max(pixels.shape[:2])
         if factor < 1:
             pixels = resize(pixels, max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))

@@ -34,7 +34,7 @@ def _photo(folder: Path, photo: Photo) -> Example:
     if hash_file(path) != photo.sha256:
         raise UserError(path, "is not the photo that the manifest describes", "run `dvc repro manifest`")
     mask = mask_path(path)
-    return Example(path, photo.caption_text, mask if mask.is_file() else None)
+    return Example(path, photo.caption_text, mask if mask.is_file() else None, photo.face_box)
 
 
 def gather_examples(

@@ -1,4 +1,4 @@
-"""Near-duplicate photos: found by perceptual hashes, kept on one side of the split."""
+"""Photos that are alike: found by perceptual hashes and by embeddings, kept on one side of the split."""
 
 import math
 from collections.abc import Sequence
@@ -40,8 +40,47 @@ def group_duplicates(phashes: Sequence[str], digests: Sequence[str], distance: i
     if not phashes:
         return []
     same_bytes = np.asarray(digests)[:, None] == np.asarray(digests)[None, :]
-    rows, columns = np.nonzero(same_bytes | (hash_distances(phashes) <= distance))
-    links = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(len(phashes), len(phashes)))
+    return _components(same_bytes | (hash_distances(phashes) <= distance))
+
+
+def cosines(embeddings_ND: np.ndarray) -> np.ndarray:
+    """Cosine of every pair of unit vectors float32 (N, D): float32 (N, N), -1..1."""
+    pairs: np.ndarray = embeddings_ND @ embeddings_ND.T
+    return pairs
+
+
+def group_moments(duplicates: Sequence[int], similarity_NN: np.ndarray, least: float) -> list[int]:
+    """Which photos are shots of one moment: what a perceptual hash loses as soon as a picture is cropped or mirrored.
+
+    Measured on rendered people of the development seeds, against the plain photo: of mirror images, turns of the head
+    by 10 degrees, crops to 90% and to 80%, pHash within 6 bits finds 0, 84, 4 and 0%; the miniature's CLIP from 0.90
+    on finds 100, 100, 86 and 49%.  Of 27,456 pairs of different scenes of one person 25 pass 0.90, nearly all in the
+    same clothes, place and light.  Face embeddings cannot do it: they are alike because the person is (1% of different
+    scenes lie above 0.976, half of the 10-degree turns below 0.977).
+
+    Args:
+        duplicates: N group numbers of ``group_duplicates``; such a group stays whole.
+        similarity_NN: cosines of image embeddings, float (N, N).
+        least: cosine from which on two photos are of one moment.
+
+    Returns:
+        N group numbers, counted from 0 in order of first appearance; a group is a connected component.
+    """
+    same = np.asarray(duplicates)[:, None] == np.asarray(duplicates)[None, :]
+    return _components(same | (similarity_NN >= least))
+
+
+def nearest(similarity_NN: np.ndarray) -> list[int]:
+    """The most alike other photo of each of N >= 2, the first where several are."""
+    others = similarity_NN.astype(np.float64)
+    np.fill_diagonal(others, -np.inf)
+    return [int(index) for index in others.argmax(axis=1)]
+
+
+def _components(linked_NN: np.ndarray) -> list[int]:
+    """The connected component of each of N items, counted from 0 in order of first appearance."""
+    rows, columns = np.nonzero(linked_NN)
+    links = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=linked_NN.shape)
     labels = connected_components(links, directed=False)[1].tolist()
     order = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     return [order[label] for label in labels]

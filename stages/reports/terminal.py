@@ -129,7 +129,8 @@ def print_summary(manifest: Manifest, output: Path) -> None:
     summary = manifest.summary
     _say(
         f"{output}: {summary.total_images} photos ({summary.train_images} train, {summary.holdout_images} holdout), "
-        f"{summary.unique_captions} different captions, {len(summary.duplicates)} groups of near-duplicates"
+        f"{summary.unique_captions} different captions, {len(summary.duplicates)} groups of near-duplicates, "
+        f"{len(summary.moments)} moments with several pictures"
     )
     for warning in summary.warnings:
         _say(f"warning: {warning}")
@@ -192,6 +193,7 @@ def print_difference(difference: Any) -> None:
     rows += [("bytes", c.filename, c.before[:12], c.after[:12]) for c in difference.changed_bytes]
     rows += [("caption", c.filename, c.before, c.after) for c in difference.changed_captions]
     rows += [("split", c.filename, c.before, c.after) for c in difference.moved]
+    rows += [("grouped with", c.filename, c.before, c.after) for c in difference.regrouped]
     if not rows:
         _say("the same dataset")
         return

@@ -6,8 +6,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, disk_error
+from stages.runtime.turns import take_turn
 
 # A model hub that nobody can reach must not be asked; telemetry never.
 QUIET = {
@@ -21,22 +23,32 @@ QUIET = {
 
 @contextmanager
 def program() -> Iterator[None]:
-    """Around everything that a program does: quiet libraries, and bad input as one line with exit code 2."""
+    """Around everything that a program does: quiet libraries; bad input or a full disk is one line, exit code 2."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", module="PIL")  # what a picture's reader has to say is said once, by UserError
     try:
         yield
     except UserError as error:
-        print(f"error: {error.line}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
+    except OSError as error:
+        mendable = disk_error(error)
+        if mendable is None:
+            raise
+        _refuse(mendable)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
+def _refuse(error: UserError) -> NoReturn:
+    print(f"error: {error.line}", file=sys.stderr)
+    sys.exit(2)
+
+
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's ``main`` as a program and exit: 0 done, 2 bad input (one line), else the bug's traceback."""
-    with program():
+    with program(), take_turn():
         main()

@@ -1,5 +1,6 @@
 """Whole files or nothing: everything is written beside its place and renamed."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,32 +10,62 @@ from pathlib import Path
 from typing import Any
 
 
+def _beside(path: Path, what: str, suffix: str = "") -> Path:
+    # Not the name itself: a name as long as names may be leaves no room for more.
+    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.{os.getpid()}.{what}{suffix}")
+
+
+@contextmanager
+def _naming(path: Path, beside: Path) -> Iterator[None]:
+    """Let an error of the disk name the file that was to be written, and not the one beside it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and str(error.filename or beside).startswith(str(beside)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; renamed over it on success, removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    beside = _beside(path, "part", path.suffix)
+    with _naming(path, beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside ``path`` to fill; takes its place on success, removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(beside, path)
-    finally:
+    beside, old = _beside(path, "part"), _beside(path, "old")
+    with _naming(path, beside):
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        try:
+            yield beside
+            _exchange(path, beside, old)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _exchange(path: Path, new: Path, old: Path) -> None:
+    """Put ``new`` in the place of ``path``, which waits as ``old`` until that is done."""
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if old.exists():
+            os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import os
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from stages.runtime.errors import UserError
 
 NUMERICS = ("accelerate", "diffusers", "numpy", "onnxruntime", "peft", "prodigyopt", "torch", "transformers")
 
@@ -43,3 +46,28 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def stamp_files(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Size, time of change and inode of every file under ``folder``, by relative name; none where it is not there."""
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if path.is_file():
+                status = path.stat()
+                name = path.relative_to(folder).as_posix()
+                found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+def require_unchanged(folder: Path, stamps: dict[str, tuple[int, int, int]]) -> None:
+    """Refuse a result whose inputs changed while it was made: DVC hashes them afterwards and would believe it.
+
+    Raises:
+        UserError: naming the first file that changed, came or went since ``stamp_files`` made ``stamps``.
+    """
+    now = stamp_files(folder)
+    changed = sorted(name for name in now.keys() | stamps.keys() if now.get(name) != stamps.get(name))
+    if changed:
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise UserError(folder / changed[0], f"changed while it was being read{more}", "let it rest, and run again")

@@ -1,55 +1,95 @@
-"""What `pistachio check` knows about weights: where they come from and under which licence."""
+"""`pistachio check` finds what would stop a stage from starting or from writing."""
 
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from drawing import PERSONA
 
+from miniature.render import render, sample_identity, sample_scene
+from stages.flows import check
 from stages.flows.check import list_problems
+from stages.runtime.pictures import write_png
+from stages.runtime.turns import take_turn
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
+def draw_photos(folder: Path, count: int = 12) -> None:
+    for number in range(count):
+        write_png(folder / f"{number:02d}.png", render(sample_identity(PERSONA), sample_scene(number), 64).image)
+
+
+@pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The committed params.yaml, photos, and everything else that it names, empty."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "conf/models", "conf/models")
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["compare"]["baseline"] = "none"
+    Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    for path in (ROOT / "miniature" / "weights").rglob("*"):
+        if path.is_dir():
+            (tmp_path / path.relative_to(ROOT)).mkdir(parents=True, exist_ok=True)
+    draw_photos(tmp_path / "data" / "photos")
     return tmp_path
 
 
-def problems(**changed: dict[str, Any]) -> list[str]:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for name, section in changed.items():
-        values[name] |= section
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("needs the right to mount a disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_workspace_in_which_everything_is_there_has_no_problems(workspace: Path) -> None:
+    assert list_problems() == []
+
+
+def test_photos_that_hurt_and_settings_that_are_wrong_are_named_together(workspace: Path) -> None:
+    (workspace / "data/photos/bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
+    (workspace / "data/photos/worse.heic").write_bytes(b"")
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["train"]["rank"] = 0
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    return list_problems()
+    lines = list_problems()
+    assert [line.split(":")[0] for line in lines] == ["train.rank", "data/photos/bad.jpg", "data/photos/worse.heic"]
+    assert list_problems(files=False) == lines[:1]
 
 
-def test_weights_that_are_not_there_are_named_with_the_command_that_fetches_them() -> None:
-    base = "models/base/stable-diffusion-xl-base-1.0"
-    said = f"train.base: {base} is not there; run `pistachio models get stable-diffusion-xl-base-1.0`"
-    assert said in problems(train={"base": base})
-    Path(base).mkdir(parents=True)
-    assert not [line for line in problems(train={"base": base}) if "train.base" in line]
+def test_photos_that_dvc_has_yet_to_bring_are_not_asked_for(workspace: Path) -> None:
+    shutil.rmtree("data/photos")
+    assert any("dataset.photos" in line for line in list_problems())
+    Path("data/photos.dvc").touch()
+    assert list_problems() == []
 
 
-def test_a_judge_s_licence_other_than_its_weights_is_named() -> None:
-    judges = {
-        name: {"path": f"models/judges/{folder}", "licence": licence}
-        for name, folder, licence in (
-            ("faces", "buffalo_l", "MIT"), ("second", "auraface", "Apache-2.0"), ("text_image", "my_own", "mine"),
-        )
-    }  # fmt: skip
-    assert [line for line in problems(judges=judges) if "licence" in line] == [
-        "judges.faces.licence: 'MIT', but conf/models/buffalo_l.yaml says "
-        "'InsightFace buffalo_l, non-commercial research only'"
-    ]
+def test_a_disk_without_room_is_said_to_have_none(workspace: Path, mounted: Path, monkeypatch) -> None:
+    shutil.copytree(workspace, mounted, dirs_exist_ok=True, ignore=shutil.ignore_patterns("disk"))
+    monkeypatch.chdir(mounted)
+    (line,) = list_problems()
+    assert line.endswith("MB are free, 256 are the least; make room (df -h .), then run again")
 
 
-def test_what_lies_inside_a_tracked_folder_is_dvc_s_to_bring() -> None:
-    assert [line for line in problems(train={"base": "models/own/base"}) if "train.base" in line]
-    Path("models").mkdir()
-    Path("models/own.dvc").write_text("outs: []")
-    assert not [line for line in problems(train={"base": "models/own/base"}) if "train.base" in line]
+def test_a_folder_that_cannot_be_written_is_named(workspace: Path, mounted: Path, monkeypatch) -> None:
+    shutil.copytree(workspace, mounted, dirs_exist_ok=True, ignore=shutil.ignore_patterns("disk"))
+    subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
+    monkeypatch.chdir(mounted)
+    monkeypatch.setattr(check, "LEAST_FREE_MB", 0)
+    lines = list_problems()
+    todo = "cannot be written; make it writable, or work in another folder"
+    assert lines == [f"{folder}: {todo}" for folder in (".", "data")]
+
+
+def test_a_stage_that_is_at_work_is_said_to_be(workspace: Path) -> None:
+    with take_turn():
+        (line,) = list_problems()
+    assert line.endswith("a stage is at work in this folder; wait for it, or end it")
+    assert list_problems() == []

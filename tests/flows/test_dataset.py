@@ -94,8 +94,8 @@ def test_exact_and_encoded_again_duplicates_are_listed_on_one_side_and_said_so(d
             assert len({photo(manifest, name).split for name in names}) == 1
             assert len({photo(manifest, name).group for name in names}) == 1
     warnings = manifest.summary.warnings
-    assert "2 photos are nearly the same picture: again.jpg, größe 2.png" in warnings
-    assert "2 photos are the same file: copy of größe 0.png, größe 0.png" in warnings
+    assert "2 photos are nearly the same picture: again.jpg, größe 2.png; keep one of them" in warnings
+    assert "2 photos are the same file: copy of größe 0.png, größe 0.png; keep one of them" in warnings
 
 
 def test_captions_that_will_hurt_the_training_are_named(dataset: Path) -> None:
@@ -107,7 +107,8 @@ def test_captions_that_will_hurt_the_training_are_named(dataset: Path) -> None:
     caption("left over.txt", "amiranoor, nobody")
     manifest = build()
     warnings = "\n".join(manifest.summary.warnings)
-    assert "3 of 9 captions are identical: 'amiranoor, a photo of a woman'" in warnings
+    said = "3 of 9 captions are identical: 'amiranoor, a photo of a woman' (größe 1.jpg, größe 3.jpg, größe 5.jpg)"
+    assert said in warnings
     assert "captions that do not name the trigger 'amiranoor' (1): größe 0.png" in warnings
     assert "captions that say nothing beside the trigger (1): größe 2.png" in warnings
     assert "photos without a caption (1): größe 8.png" in warnings
@@ -140,8 +141,13 @@ def test_tiny_and_mixed_pictures_and_few_references_are_warned_of(dataset: Path)
     Image.open(PHOTOS / "größe 0.png").resize((40, 300)).save(PHOTOS / "thin.png")
     Image.open(PHOTOS / "größe 6.png").resize((600, 600)).save(PHOTOS / "large.png")
     warnings = build().summary.warnings
-    assert "photos smaller than 64 px (1): thin.png" in warnings
-    assert "sizes are mixed: short sides from 40 to 600 px" in warnings
+    assert "photos smaller than 64 px (1): thin.png; they are enlarged; use the originals" in warnings
+    (sizes,) = [w for w in warnings if w.startswith("sizes are mixed")]
+    assert "short sides from 40 to 600 px (thin.png, large.png)" in sizes
+    (aspects,) = [w for w in warnings if w.startswith("aspect ratios are mixed")]
+    assert "thin.png (40x300)" in aspects
+    thin = build(smallest_side=65).summary.warnings
+    assert any(w.startswith("photos smaller than 65 px (11): größe 0.png, ") and "and 6 more" in w for w in thin)
     assert any(w.startswith("few holdout photos (3)") for w in warnings)
 
 
@@ -205,6 +211,19 @@ def test_two_manifests_differ_in_exactly_what_changed(dataset: Path) -> None:
     assert not difference.empty
 
 
+def test_photos_that_share_a_group_with_others_than_before_are_a_difference(dataset: Path) -> None:
+    before = build()
+    names = [p.filename for p in before.images]
+    joined = [p.model_copy(update={"group": min(p.group, 7)}) for p in before.images]
+    difference = compare_manifests(before, before.model_copy(update={"images": joined}))
+    assert not difference.empty
+    assert [change.filename for change in difference.regrouped] == names[7:]
+    assert difference.regrouped[0].before == ""
+    assert difference.regrouped[0].after == ", ".join(names[8:])
+    renumbered = [p.model_copy(update={"group": p.group + 7}) for p in before.images]
+    assert compare_manifests(before, before.model_copy(update={"images": renumbered})).empty
+
+
 def test_a_photo_that_changed_sides_is_a_difference(dataset: Path) -> None:
     moved = compare_manifests(build(seed=0), build(seed=1)).moved
     assert moved
@@ -227,14 +246,19 @@ def test_every_file_that_rotted_is_named(dataset: Path) -> None:
     (PHOTOS / "größe 2.png").unlink()
     caption("größe 3.txt", "amiranoor, another caption")
     (CAPTIONS / "größe 5.txt").unlink()
+    caption("unknown.txt", "amiranoor, somewhere")
     Image.new("RGB", (64, 64)).save(PHOTOS / "unknown.png")
+    (PHOTOS / "phone.heic").write_bytes(b"")
+    (PHOTOS / "away.jpg").symlink_to("/nowhere/a.jpg")
     problems = verify_manifest(manifest)
     assert [problem.split(": ")[0] for problem in problems] == [
         "data/photos/größe 1.jpg", "data/photos/größe 2.png", "data/captions/größe 3.txt", "data/captions/größe 5.txt",
-        "data/photos/unknown.png",
+        "data/photos/unknown.png", "data/captions/unknown.txt", "data/photos/away.jpg", "data/photos/phone.heic",
     ]  # fmt: skip
     assert [problem.split(": ")[1].split(" (")[0] for problem in problems] == [
-        "changed", "missing", "changed", "missing", "not in the manifest"
+        "changed", "missing", "changed", "missing", "not in the manifest", "not in the manifest",
+        "a link that leads nowhere; replace or remove it",
+        "pictures of type .heic are not read; convert it to JPEG or PNG, or take it out",
     ]  # fmt: skip
 
 
@@ -246,7 +270,7 @@ def test_a_manifest_that_was_tampered_with_is_noticed(dataset: Path) -> None:
     torn[1] = torn[1].model_copy(update={"caption_file": "größe 0.txt", "caption_text": "amiranoor, a lie",
                                          "caption_sha256": hash_file(CAPTIONS / "größe 0.txt")})  # fmt: skip
     problems = verify_manifest(manifest.model_copy(update={"images": torn}))
-    assert f"group {twins[0].group}: near-duplicates on both sides of the split" in problems
+    assert f"group {twins[0].group}: photos of one moment on both sides of the split" in problems
     assert "data/captions/größe 0.txt: the manifest's caption_text is another one" in problems
 
 

@@ -2,11 +2,20 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.measures.duplicates import group_duplicates, hash_distances, holdout_size, split_groups
+from stages.measures.duplicates import (
+    cosines,
+    group_duplicates,
+    group_moments,
+    hash_distances,
+    holdout_size,
+    nearest,
+    split_groups,
+)
 
 FLAT = "0" * 16
 
@@ -74,3 +83,20 @@ def test_one_photo_more_moves_at_most_one_other_to_the_other_side() -> None:
 def test_more_photos_than_there_are_cannot_be_chosen() -> None:
     with pytest.raises(ValueError, match="3 of 2"):
         split_groups([0, 1], digests(2), 3, seed=0)
+
+
+def test_moments_join_what_embeddings_find_alike_and_keep_duplicates_whole() -> None:
+    likeness = np.eye(5)
+    for a, b, cosine in ((0, 1, 0.95), (1, 2, 0.9), (3, 4, 0.89)):
+        likeness[a, b] = likeness[b, a] = cosine
+    alone = [0, 1, 2, 3, 4]
+    assert group_moments(alone, likeness, 0.9) == [0, 0, 0, 1, 2]
+    assert group_moments(alone, likeness, 0.96) == alone
+    assert group_moments([0, 1, 2, 1, 3], likeness, 0.96) == [0, 1, 2, 1, 3]
+    assert group_moments([0, 1, 2, 1, 3], likeness, 0.89) == [0, 0, 0, 0, 0]
+
+
+def test_the_nearest_photo_is_another_one() -> None:
+    likeness = cosines(np.array([[1, 0], [0.6, 0.8], [0, 1], [1, 0]], dtype=np.float32))
+    assert np.allclose(likeness[0], [1, 0.6, 0, 1])
+    assert nearest(likeness) == [3, 2, 1, 0]

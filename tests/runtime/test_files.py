@@ -1,6 +1,8 @@
 """Whole files or nothing."""
 
+import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,38 @@ def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", {"score": float("nan")})
     write_json(tmp_path / "a.json", {"score": 0.5, "name": "ä"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"score": 0.5, "name": "ä"}
+
+
+def test_a_name_as_long_as_names_may_be_can_be_written(tmp_path: Path) -> None:
+    name = "ü" * 125 + ".json"
+    write_json(tmp_path / name, [1])
+    with replacing_folder(tmp_path / ("f" * 255)) as beside:
+        (beside / "1").write_text("one")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f" * 255, name]
+
+
+def test_a_folder_whose_successor_is_lost_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with replacing_folder(folder) as beside:
+        (beside / "1").write_text("one")
+    with pytest.raises(FileNotFoundError), replacing_folder(folder) as beside:
+        shutil.rmtree(beside)
+    assert (folder / "1").read_text() == "one"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(OSError) as caught, replacing(path) as beside:
+        beside.symlink_to("/dev/full")
+        beside.write_text("new")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "a.txt"):
+        (tmp_path / "nowhere").read_text()
+    assert caught.value.filename == str(tmp_path / "nowhere")

@@ -56,17 +56,18 @@ class InsightFacePack:
         crops = [self._aligned(bgr[i], found[i][1]) for i in present]
         judged: list[Face | None] = [None] * len(bgr)
         for i, embedding in zip(present, self._embed(crops), strict=True):
-            box, landmarks, score = found[i]
-            judged[i] = Face(box=box, landmarks=landmarks, score=score, embedding=embedding)
+            box, landmarks, score, count = found[i]
+            judged[i] = Face(box=box, landmarks=landmarks, score=score, embedding=embedding, count=count)
         return judged
 
     def _largest(self, bgr: np.ndarray) -> Any:
-        """(box, landmarks, score) of the face with the largest box; the detector letterboxes the picture itself."""
+        """(box, landmarks, score, how many faces) of the largest box; the detector letterboxes the picture itself."""
         boxes, landmarks = self._detector.detect(bgr)
         if len(boxes) == 0:
             return None
         widest = int(np.argmax((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
-        return boxes[widest, :4].astype(np.float32), landmarks[widest].astype(np.float32), float(boxes[widest, 4])
+        box, score = boxes[widest, :4].astype(np.float32), float(boxes[widest, 4])
+        return box, landmarks[widest].astype(np.float32), score, len(boxes)
 
     def _aligned(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         with warnings.catch_warnings():

@@ -45,6 +45,21 @@ class Clip:
         ]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """What each uint8 (H, W, 3) RGB picture shows: unit vectors float32 (N, D)."""
+        starts = range(0, len(images), MICRO_BATCH)
+        parts = [self._embedded(images[start : start + MICRO_BATCH]) for start in starts]
+        return np.concatenate(parts) if parts else np.zeros((0, self._model.config.projection_dim), np.float32)
+
+    @torch.inference_mode()
+    def _embedded(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        filled = [*images, *[images[-1]] * (MICRO_BATCH - len(images))]  # one batch size, one arithmetic
+        pixels = self._pictures([Image.fromarray(image) for image in filled], return_tensors="pt")["pixel_values"]
+        seen = self._model.get_image_features(pixel_values=pixels.to(self._device)).pooler_output
+        vectors = torch.nn.functional.normalize(seen, dim=-1)
+        embedded: np.ndarray = vectors.float().cpu().numpy()
+        return embedded[: len(images)]
+
     @torch.inference_mode()
     def _cosines(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         count = len(images)

@@ -78,6 +78,10 @@ def test_the_largest_face_wins(judge: FaceJudge) -> None:
         assert face is not None
         centre = (face.box[0] + face.box[2]) / 2
         assert (centre > 96) == (order[1] is large)
+        assert face.count == 2
+    (alone,) = judge.faces([large.image])
+    assert alone is not None
+    assert alone.count == 1
 
 
 def test_where_there_is_no_face_none_is_found_in_most_pictures(judge: FaceJudge) -> None:

@@ -45,6 +45,23 @@ def test_a_prompt_that_is_too_long_is_cut_and_no_pictures_are_no_figures(
     assert clip.adherence([], []).shape == (0,)
 
 
+def test_pictures_that_show_the_same_are_nearer_than_others(clip: TextImageJudge, photos: list[Render]) -> None:
+    images = [p.image for p in photos]
+    plain, mirrored = clip.embed_images(images), clip.embed_images([image[:, ::-1] for image in images])
+    assert plain.dtype == np.float32
+    assert np.allclose(np.linalg.norm(plain, axis=1), 1, atol=1e-5)
+    cosines = plain @ mirrored.T
+    assert (cosines.argmax(axis=1) == np.arange(len(photos))).all()
+    assert np.diag(cosines).min() > 0.9
+
+
+def test_a_picture_is_embedded_alike_alone_and_in_a_crowd(clip: TextImageJudge, photos: list[Render]) -> None:
+    images = [p.image for p in photos]
+    alone = np.concatenate([clip.embed_images([image]) for image in images[:5]])
+    assert np.array_equal(clip.embed_images(images)[:5], alone)
+    assert clip.embed_images([]).shape == (0, alone.shape[1])
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no CLIP model"):
         open_text_image_judge(Judge(path=tmp_path, licence="test"), Machine(threads=1))

@@ -1,0 +1,99 @@
+"""What can be seen in a photo without knowing the others: bytes, pixels and caption, faces and sharpness."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from stages.backends.faces import open_face_judge
+from stages.backends.text_image import open_text_image_judge
+from stages.contracts.captions import read_caption
+from stages.contracts.generation import Face, FaceJudge, TextImageJudge
+from stages.contracts.settings import Judges, Machine
+from stages.measures.sharpness import sharpness
+from stages.runtime.pictures import decode_picture, read_bytes
+from stages.runtime.provenance import hash_file
+
+TOGETHER = 8  # photos in memory at once; decides memory and speed, never a number
+
+
+@dataclass(frozen=True)
+class Viewers:
+    """The judges that look at photos: who is on them, and what they show."""
+
+    faces: FaceJudge
+    text_image: TextImageJudge
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One photo's fields of the manifest, but for those that other photos decide."""
+
+    fields: dict[str, Any]
+    embedding: np.ndarray | None  # float32 (D,), unit length; None: nobody looked
+
+
+def open_viewers(judges: Judges, machine: Machine) -> Viewers:
+    """Open the face pack and CLIP.
+
+    Raises:
+        UserError: when the weights of one are missing.
+    """
+    return Viewers(open_face_judge(judges.faces, machine), open_text_image_judge(judges.text_image, machine))
+
+
+def gather_facts(
+    photos: Path, captions: Path, files: Mapping[str, str], side: int, viewers: Viewers | None, workers: int
+) -> Iterator[Facts]:
+    """Yield the facts of every photo, in order.
+
+    Args:
+        photos: the photo folder.
+        captions: the captions folder.
+        files: photo name -> caption file, both relative to their folders.
+        side: px to which photos are shrunk before their sharpness is measured.
+        viewers: who looks at the photos; None: nobody.
+        workers: threads that read and decode.
+
+    Raises:
+        UserError: when a photo or a caption cannot be read.
+    """
+    names = list(files)
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(names), TOGETHER):
+            group = names[start : start + TOGETHER]
+            read = list(pool.map(lambda name: _read(photos, captions, name, files[name]), group))
+            pictures = [pixels for pixels, _ in read]
+            faces: list[Face | None] = viewers.faces.faces(pictures) if viewers else [None] * len(group)
+            embeddings = viewers.text_image.embed_images(pictures) if viewers else [None] * len(group)
+            for (pixels, fields), face, embedding in zip(read, faces, embeddings, strict=True):
+                yield Facts(fields | _look(pixels, face, side, looked=viewers is not None), embedding)
+
+
+def _read(photos: Path, captions: Path, name: str, caption_file: str) -> tuple[np.ndarray, dict[str, Any]]:
+    path, caption = photos / name, captions / caption_file
+    data = read_bytes(path)  # once: the hash is that of the bytes that were decoded, whatever happens to the file
+    pixels = decode_picture(data, path)
+    captioned = caption.is_file()
+    return pixels, {
+        "filename": name, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data),
+        "width": pixels.shape[1], "height": pixels.shape[0], "phash": str(imagehash.phash(Image.fromarray(pixels))),
+        "caption_file": caption_file if captioned else "", "caption_text": read_caption(caption) if captioned else "",
+        "caption_sha256": hash_file(caption) if captioned else "",
+    }  # fmt: skip
+
+
+def _look(pixels: np.ndarray, face: Face | None, side: int, *, looked: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"faces": 0 if looked else None}
+    if face is not None:
+        height, width = pixels.shape[:2]
+        x0, y0, x1, y1 = np.clip(face.box, 0, (width, height, width, height)).tolist()
+        box = tuple(round(side, 4) for side in (x0 / width, y0 / height, x1 / width, y1 / height))
+        found = {"faces": face.count, "face_box": box, "face_share": round((x1 - x0) * (y1 - y0) / (width * height), 4)}
+    return found | {"sharpness": round(sharpness(pixels, side, face.box if face else None), 1)}
