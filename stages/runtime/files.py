@@ -12,7 +12,29 @@ from typing import Any
 
 def _beside(path: Path, what: str, suffix: str = "") -> Path:
     # Not the name itself: a name as long as names may be leaves no room for more.
-    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.{os.getpid()}.{what}{suffix}")
+    return path.with_name(f".{_short(path)}.{os.getpid()}.{what}{suffix}")
+
+
+def _short(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while it wrote ``path`` left beside it."""
+    for left in path.parent.glob(f".{_short(path)}.*.part*"):
+        writer = left.name.split(".")[2]
+        if writer.isdecimal() and not _lives(int(writer)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 @contextmanager
@@ -32,6 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = _beside(path, "part", path.suffix)
     with _naming(path, beside):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(path)
         try:
             yield beside
             os.replace(beside, path)
@@ -45,6 +68,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     beside, old = _beside(path, "part"), _beside(path, "old")
     with _naming(path, beside):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(path)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         try:

@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,18 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "a.txt"):
         (tmp_path / "nowhere").read_text()
     assert caught.value.filename == str(tmp_path / "nowhere")
+
+
+def test_what_a_killed_writer_left_is_cleared_by_the_next_one_and_a_living_one_s_is_not(tmp_path: Path) -> None:
+    lines = ["import os, signal", "from pathlib import Path", "from stages.runtime.files import replacing",
+             "with replacing(Path('a.csv')) as beside:", "    beside.write_text('half')",
+             "    os.kill(os.getpid(), signal.SIGKILL)"]  # fmt: skip
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, check=False
+    )
+    (dead,) = tmp_path.iterdir()
+    alive = dead.with_name(dead.name.replace(dead.name.split(".")[2], str(os.getppid())))
+    alive.write_text("somebody writes this now")
+    write_text(tmp_path / "a.csv", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([alive.name, "a.csv"])
