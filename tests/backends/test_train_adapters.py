@@ -39,10 +39,6 @@ def sdxl() -> dict[str, torch.nn.Module]:
         return {UNET: unet, TEXT_ENCODER: CLIPTextModel(small), TEXT_ENCODER_2: CLIPTextModelWithProjection(large)}
 
 
-def modules_of(tensors: dict[str, np.ndarray]) -> set[str]:
-    return {name.split(".")[0] for name in tensors}
-
-
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
