@@ -1,5 +1,6 @@
 """Whole files or nothing: everything is written beside its place and renamed."""
 
+import glob
 import json
 import os
 import shutil
@@ -25,8 +26,9 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside ``path`` to fill; takes its place on success, removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by who was killed
+        shutil.rmtree(left, ignore_errors=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
         yield beside

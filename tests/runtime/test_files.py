@@ -48,3 +48,12 @@ def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", {"score": float("nan")})
     write_json(tmp_path / "a.json", {"score": 0.5, "name": "ä"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"score": 0.5, "name": "ä"}
+
+
+def test_what_a_killed_run_left_beside_a_folder_goes_when_the_folder_is_written_again(tmp_path: Path) -> None:
+    for name in (".out [1].99999.part", ".other.99999.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
+    with replacing_folder(tmp_path / "out [1]") as beside:
+        (beside / "1").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"out [1]", ".other.99999.part"}
