@@ -109,10 +109,3 @@ def test_the_board_s_curves_have_the_names_of_the_page(tmp_path: Path, monkeypat
     curves.Reload()
     assert f"tensorboard --logdir {FOLDER}" in PAGE
     assert [name for name in curves.Tags()["scalars"] if f"`{name}`" not in PAGE] == []
-
-
-def test_masks_by_faces_are_told_as_they_are() -> None:
-    """The page must change on the day on which training is given face boxes."""
-    said = "until it does, `faces` is as `none`" in PAGE
-    given = "face=" in (ROOT / "stages/flows/training.py").read_text()
-    assert said != given
