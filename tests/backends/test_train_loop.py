@@ -179,6 +179,7 @@ def test_the_moving_average_stays_nearer_to_the_start(
            (plain[1][-1], averaged[-1])]  # fmt: skip
     assert 0.5 * far[0] < far[1] < 0.95 * far[0]
     assert [step.loss for step in steps] == [step.loss for step in plain[0]]  # training itself is untouched
+    assert steps[-1].holdout_loss != plain[0][-1].holdout_loss  # what is measured is what is saved
 
 
 def test_a_mask_changes_what_is_learnt(

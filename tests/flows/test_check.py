@@ -75,10 +75,11 @@ def test_photos_that_hurt_and_settings_that_are_wrong_are_named_together(workspa
     assert list_problems(files=False) == lines[:1]
 
 
-def test_photos_that_dvc_has_yet_to_bring_are_not_asked_for(workspace: Path) -> None:
+@pytest.mark.parametrize("out", ["data/photos", "data"])
+def test_photos_that_dvc_has_yet_to_bring_are_not_asked_for(workspace: Path, out: str) -> None:
     shutil.rmtree("data/photos")
     assert any("dataset.photos" in line for line in list_problems())
-    Path("data/photos.dvc").touch()
+    Path(f"{out}.dvc").touch()
     assert list_problems() == []
 
 
