@@ -1,6 +1,7 @@
 """A scorecard as a page to read: the verdict first, then the ruler, the figures, and what they rest on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stages.contracts.scorecard import Anchors, Cell, Interval, Scorecard
@@ -70,7 +71,25 @@ def _ends(name: str, ends: Anchors) -> str:
     return f"- {name}: base model at raw cosine {ends.base:.3f}, real photos at {ends.real:.3f}"
 
 
-def _figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> str:
+@dataclass(frozen=True)
+class Figure:
+    """One line of the scorecard's table."""
+
+    name: str
+    value: float
+    interval: Interval | None
+    base: float  # the base model's, from the same prompts, seeds and noise
+    asked: float | None  # by thresholds
+    digits: int
+
+    @property
+    def said(self) -> str:
+        """Whether the value is what was asked for; empty when nothing was."""
+        return "" if self.asked is None else "reached" if self.value >= self.asked else "missed"
+
+
+def list_figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """The figures of the scorecard beside the base model's, from the scorecard and the rows of per_image.csv."""
     bar = card.thresholds
     base = [row for row in rows if row["set"] == "base"]
     table = [
@@ -88,13 +107,19 @@ def _figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> str:
         ("prior preservation (the class word alone is somebody else)", card.prior_preservation,
          card.prior_preservation_interval, "prior_preservation", None, 0),
     ]  # fmt: skip
-    lines = ["| | LoRA | 95% interval | base model | asked for | |", "|---|---:|---|---:|---:|---|"]
+    figures = []
     for name, value, interval, column, asked, digits in table:
         alone = round(sum(row[column] for row in base) / len(base), 6) + 0.0  # no "-0.0"
-        said = "" if asked is None else "reached" if value >= asked else "missed"
+        figures.append(Figure(name, value, interval, alone, asked, digits))
+    return figures
+
+
+def _figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> str:
+    lines = ["| | LoRA | 95% interval | base model | asked for | |", "|---|---:|---|---:|---:|---|"]
+    for it in list_figures(card, rows):
         lines.append(
-            f"| {name} | {value:.{digits}f} | {_interval(interval, digits) if interval else ''} | {alone:.{digits}f} "
-            f"| {'' if asked is None else f'{asked:.{digits}f}'} | {said} |"
+            f"| {it.name} | {it.value:.{it.digits}f} | {_interval(it.interval, it.digits) if it.interval else ''} "
+            f"| {it.base:.{it.digits}f} | {'' if it.asked is None else f'{it.asked:.{it.digits}f}'} | {it.said} |"
         )
     return "\n".join(lines)
 

@@ -24,7 +24,8 @@ ARTIFACTS = (
     (paths.EVAL_IMAGES, "the pictures that were judged"), (paths.PER_IMAGE, "their scores"),
     (paths.SCORECARD, "what they come to"), (paths.REPORT, "the same to read"),
     (paths.EVAL_MONTAGE, "the pictures at a glance"), (paths.COMPARISON, "this version against the baseline"),
-    (paths.COMPARISON_REPORT, "the same to read"), (paths.HISTORY, "what was promoted"),
+    (paths.COMPARISON_REPORT, "the same to read"), (paths.REPORT_PAGE, "all of it on one page, for a browser"),
+    (paths.HISTORY, "what was promoted"),
 )  # fmt: skip
 
 

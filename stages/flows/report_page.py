@@ -1,0 +1,151 @@
+"""Gather what the report page shows: tables, pictures made small, and sentences for what is not there."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.contracts.comparison import Comparison
+from stages.contracts.manifest import read_manifest
+from stages.contracts.paths import (
+    CHECKPOINTS,
+    EVAL_IMAGES,
+    LOSS,
+    MANIFEST,
+    PER_IMAGE,
+    SWEEP_CHOICE,
+    SWEEP_IMAGES,
+    SWEEP_SUMMARY,
+)
+from stages.contracts.scorecard import Scorecard
+from stages.contracts.version_pictures import read_version_pictures
+from stages.reports.page.content import Content, Pair, Row
+from stages.reports.page.gallery import BESIDE, MOST
+from stages.reports.page.thumbnails import fill_budget
+from stages.runtime.errors import UserError
+
+TEXTS = frozenset({"set", "prompt", "file", "base", "mode", "lora", "sampler"})
+# Characters of data URIs; with them the page stays under 8 MB.
+PAIR_CHARACTERS, EVAL_CHARACTERS, ALL_CHARACTERS = 1_000_000, 3_000_000, 6_000_000
+
+
+def gather_content(card: Scorecard, comparison: Comparison, baseline: Path | None) -> Content:
+    """What the page of this run shows.
+
+    Args:
+        card: this run's scorecard.
+        comparison: of this run with the baseline.
+        baseline: the baseline's folder in metrics/versions, or None.
+
+    Raises:
+        UserError: when a table or a picture is there but cannot be read.
+    """
+    scores = read_rows(PER_IMAGE)
+    sweep = sorted(read_rows(SWEEP_SUMMARY), key=lambda row: -(row.get("similarity_mean") or 0.0))
+    pairs, no_pairs, spent = _pairs(scores, baseline)
+    pictures = dict(fill_budget(_judged(scores), EVAL_CHARACTERS))
+    spent += sum(map(len, pictures.values()))
+    places = {path: int(row["cell"]) for row in sweep for path in _cell_pictures(int(row["cell"]))}
+    cells: dict[int, list[tuple[str, str]]] = {}
+    for path, uri in fill_budget(list(places), ALL_CHARACTERS - spent):
+        cells.setdefault(places[path], []).append((path.stem, uri))
+    left_out = len(places) - sum(map(len, cells.values()))
+    return Content(
+        card=card, comparison=comparison, scores=scores, loss=read_rows(LOSS), checkpoints=read_rows(CHECKPOINTS),
+        sweep=sorted(sweep, key=lambda row: row["cell"]), choice=_read_json(SWEEP_CHOICE),
+        manifest=read_manifest() if MANIFEST.is_file() else None, pairs=pairs, no_pairs=no_pairs,
+        pictures={path.relative_to(EVAL_IMAGES).as_posix(): uri for path, uri in pictures.items()},
+        sweep_pictures=cells, notes=_notes(left_out),
+    )  # fmt: skip
+
+
+def _judged(scores: Sequence[Row]) -> list[Path]:
+    """The pictures of eval that are here, those of the least alike first, as many as the page shows."""
+    by_place = {(row["set"], row["prompt_index"], row["seed"]): str(row["file"]) for row in scores}
+    ours = sorted((row for row in scores if row["set"] == "lora"), key=lambda row: (row["similarity"], row["file"]))
+    wanted = [by_place.get((name, row["prompt_index"], row["seed"])) for row in ours[:MOST] for name, _ in BESIDE]
+    return [EVAL_IMAGES / file for file in wanted if file and (EVAL_IMAGES / file).is_file()]
+
+
+def _pairs(scores: Sequence[Row], baseline: Path | None) -> tuple[list[Pair], str, int]:
+    """Pictures of the same prompt and seed under both versions, why there are none, and the characters they take."""
+    if baseline is None:
+        return [], "there is no baseline", 0
+    kept = read_version_pictures(baseline)
+    if not kept:
+        return [], f"{baseline.as_posix()} keeps no pictures with an index (pictures.csv) of prompts and seeds", 0
+    before = {_place(row): row for row in read_rows(baseline / PER_IMAGE.name) if row["set"] == "lora"}
+    after = {_place(row): row for row in scores if row["set"] == "lora"}
+    files = {
+        place: (path, EVAL_IMAGES / str(after[place]["file"]))
+        for place, path in sorted(kept.items())
+        if place in before and place in after and path.is_file()
+    }
+    both = {place: some for place, some in files.items() if some[1].is_file()}
+    uris = dict(fill_budget([path for some in both.values() for path in some], PAIR_CHARACTERS))
+    pairs = [
+        Pair(before[place], after[place], uris[old], uris[new])
+        for place, (old, new) in both.items()
+        if old in uris and new in uris
+    ]
+    gone, strangers = (
+        "data/eval was not here when the page was made (dvc pull fetches it)",
+        "no prompt and seed in common",
+    )
+    return pairs, gone if files else strangers, sum(map(len, uris.values()))
+
+
+def _place(row: Row) -> tuple[int, int]:
+    return int(row["prompt_index"]), int(row["seed"])
+
+
+def _cell_pictures(cell: int) -> list[Path]:
+    """The pictures of one cell of the sweep, by prompt and seed."""
+    return sorted(path for folder in SWEEP_IMAGES.glob(f"c{cell:03d}_*") for path in folder.glob("*.png"))
+
+
+def _notes(left_out: int) -> list[str]:
+    notes = ["Pictures are small copies; the originals lie in data/eval, data/sweep and metrics/versions."]
+    if left_out:
+        notes.append(f"{left_out} pictures of the sweep, of its least alike cells, did not fit into this file.")
+    return notes
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(path, f"not JSON ({error})", "run `dvc repro sweep`") from None
+    return values if isinstance(values, dict) else {}
+
+
+def read_rows(path: Path) -> list[Row]:
+    """A table: numbers as float, None where a field is empty or not finite, text where it is text; [] without a file.
+
+    Raises:
+        UserError: when it is not a table in UTF-8.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream, restkey="", strict=True))
+        if any("" in row for row in rows):
+            raise csv.Error("a line has more fields than the first")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(path, f"not a table ({error})", "make it again with `dvc repro`") from None
+    return [{name: _value(name, text) for name, text in row.items()} for row in rows]
+
+
+def _value(name: str, text: str | None) -> str | float | None:
+    if name in TEXTS or not text:
+        return text or None
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else None
