@@ -1,4 +1,4 @@
-"""The screenshots in docs/: python tests/screenshots.py metrics/report.html docs"""
+"""The screenshots in docs/, of metrics/report.html: make screenshots"""
 
 import io
 import sys

@@ -10,7 +10,6 @@ from typing import Any
 from stages.contracts.comparison import Comparison
 from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import (
-    CHECKPOINTS,
     EVAL_IMAGES,
     LOSS,
     MANIFEST,
@@ -27,8 +26,8 @@ from stages.reports.page.thumbnails import fill_budget
 from stages.runtime.errors import UserError
 
 TEXTS = frozenset({"set", "prompt", "file", "base", "mode", "lora", "sampler"})
-# Characters of data URIs; with them the page stays under 8 MB.
-PAIR_CHARACTERS, EVAL_CHARACTERS, ALL_CHARACTERS = 1_000_000, 3_000_000, 6_000_000
+# Characters of data URIs; with them the page stays under 5 MB.
+PAIR_CHARACTERS, EVAL_CHARACTERS, ALL_CHARACTERS = 800_000, 1_700_000, 3_500_000
 
 
 def gather_content(card: Scorecard, comparison: Comparison, baseline: Path | None) -> Content:
@@ -51,13 +50,15 @@ def gather_content(card: Scorecard, comparison: Comparison, baseline: Path | Non
     cells: dict[int, list[tuple[str, str]]] = {}
     for path, uri in fill_budget(list(places), ALL_CHARACTERS - spent):
         cells.setdefault(places[path], []).append((path.stem, uri))
-    left_out = len(places) - sum(map(len, cells.values()))
+    shown = [uri for some in cells.values() for _, uri in some]
+    spent += sum(map(len, shown))
+    count = 2 * len(pairs) + len(pictures) + len(shown)
     return Content(
-        card=card, comparison=comparison, scores=scores, loss=read_rows(LOSS), checkpoints=read_rows(CHECKPOINTS),
+        card=card, comparison=comparison, scores=scores, loss=read_rows(LOSS),
         sweep=sorted(sweep, key=lambda row: row["cell"]), choice=_read_json(SWEEP_CHOICE),
         manifest=read_manifest() if MANIFEST.is_file() else None, pairs=pairs, no_pairs=no_pairs,
         pictures={path.relative_to(EVAL_IMAGES).as_posix(): uri for path, uri in pictures.items()},
-        sweep_pictures=cells, notes=_notes(left_out),
+        sweep_pictures=cells, notes=_notes(count, spent, len(places) - len(shown)),
     )  # fmt: skip
 
 
@@ -106,8 +107,11 @@ def _cell_pictures(cell: int) -> list[Path]:
     return sorted(path for folder in SWEEP_IMAGES.glob(f"c{cell:03d}_*") for path in folder.glob("*.png"))
 
 
-def _notes(left_out: int) -> list[str]:
-    notes = ["Pictures are small copies; the originals lie in data/eval, data/sweep and metrics/versions."]
+def _notes(count: int, spent: int, left_out: int) -> list[str]:
+    notes = [
+        f"{count} pictures are in this file, {spent / 1e6:.1f} MB of small copies; the originals lie in data/eval, "
+        "data/sweep and metrics/versions."
+    ]
     if left_out:
         notes.append(f"{left_out} pictures of the sweep, of its least alike cells, did not fit into this file.")
     return notes

@@ -12,7 +12,7 @@ AXES = ("checkpoint", "guidance", "sampler", "strength", "mode", "base")
 FIRST = ("similarity_mean", "second_similarity_mean", "adherence_mean", "pass_rate", "detection_rate")
 NO_MEASURES = frozenset({"cell", "images", "lora", *AXES})
 DIGITS = 4
-MOST = 2000  # cells on the page
+MOST = 1000  # cells on the page
 
 
 def describe_sweep(content: Content) -> dict[str, Any] | None:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from markupsafe import Markup
 
-from stages.contracts.comparison import Comparison, MetricComparison
+from stages.contracts.comparison import Comparison, MetricComparison, Verdict
 from stages.contracts.scorecard import Anchors, Interval, Scorecard
 from stages.reports.page.charts import Scale, draw_bar, draw_whisker
 from stages.reports.page.content import Content
@@ -36,6 +36,12 @@ def headline(comparison: Comparison, card: Scorecard) -> str:
 def reason(comparison: Comparison) -> str:
     """The reason as prose: metrics' names without underscores."""
     return re.sub(r"(?<=[a-z])_(?=[a-z])", " ", comparison.recommendation.reason)
+
+
+def tally(comparison: Comparison) -> list[tuple[str, int]]:
+    """How many metrics came out how, the loudest verdict first; empty without a baseline."""
+    said = [metric.verdict for metric in comparison.metrics]
+    return [(verdict, said.count(verdict)) for verdict in get_args(Verdict) if verdict in said]
 
 
 def find_alarms(card: Scorecard, comparison: Comparison) -> list[str]:
