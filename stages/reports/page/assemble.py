@@ -52,7 +52,8 @@ def _describe(content: Content) -> Mapping[str, Any]:
     dataset, warnings = views.dataset_facts(content)
     return {
         "title": f"{card.dataset} {card.lora_version}: report", "card": card, "comparison": comparison,
-        "headline": views.headline(comparison, card), "reason": views.reason(comparison), "tally": views.tally(comparison), "tiles": views.tiles(card),
+        "headline": views.headline(comparison, card), "reason": views.reason(comparison), "tiles": views.tiles(card),
+        "tally": views.tally(comparison),
         "alarms": views.find_alarms(card, comparison), "judges": judges, "ruler_labels": labels,
         "figures": views.figures(content), "metrics": views.compared(comparison), "lost": lost, "gained": gained,
         "others": others, "no_pairs": content.no_pairs, "differences": views.differences(comparison),
