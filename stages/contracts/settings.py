@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
+from stages.contracts.measure_settings import CalibrationLimits, CoverageLimits, FlagLimits, Pose
 from stages.contracts.paths import PARAMS
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Word
 from stages.contracts.train_settings import Optimizer, Train
@@ -105,6 +106,7 @@ class Eval(Draw):
     base_sampler: Sampler = "euler"
     bootstrap: Count = Field(2000, description="resamples of each interval")
     seed: Seed = Field(0, description="of the bootstrap")
+    pose_photos: Count = Field(8, description="training photos that a pose needs for ends of the ruler of its own")
     notes: str = Field("", description="copied into the scorecard")
 
 
@@ -119,6 +121,16 @@ class FacePack(Judge):
     """An InsightFace model pack: a folder with detector and recogniser."""
 
     detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
+    pose: Pose = Pose()
+
+
+class TextImage(Judge):
+    """A CLIP, and what it is asked about the photos."""
+
+    asks: dict[str, tuple[tuple[str, str], ...]] = Field(
+        default_factory=dict,
+        description="aspect -> labels, each with the text that CLIP is shown where no caption says it; empty: is not",
+    )
 
 
 class Judges(Section):
@@ -126,7 +138,7 @@ class Judges(Section):
 
     faces: FacePack
     second: Judge
-    text_image: Judge
+    text_image: TextImage
 
 
 class Compare(Section):
@@ -166,6 +178,7 @@ class Thresholds(Section):
     """Every number that divides good from bad."""
 
     face_pass: Annotated[float, Field(ge=-1, le=1)] = Field(0.60, description="raw cosine of the face pack")
+    second_pass: Annotated[float, Field(ge=-1, le=1)] = Field(0.60, description="raw cosine of the second judge")
     face_warn: Annotated[float, Field(ge=-1, le=1)] = 0.50
     texture: Fraction = 0.60
     colour: Fraction = 0.55
@@ -173,6 +186,10 @@ class Thresholds(Section):
     weights: Weights = Weights()
     grades: Grades = Grades()
     promotion_grade: Literal["A", "B", "C", "D"] = "C"
+    judges_apart: Positive = Field(15.0, description="ruler points from which on the two judges disagree")
+    flags: FlagLimits = FlagLimits()
+    calibration: CalibrationLimits = CalibrationLimits()
+    coverage: CoverageLimits = CoverageLimits()
 
 
 class Machine(Section):
