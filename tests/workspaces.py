@@ -66,14 +66,24 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
             else step_path("persona", step, folder / "models/lora")
         )
         write_lora(path, {"weight": np.full(4, step, np.float32)}, {"ss_steps": str(step), "ss_network_dim": "4"})
+    write_class_images(folder / "data" / "regularization")
     write_params(folder)
+
+
+def write_class_images(folder: Path, count: int = 6) -> None:
+    """Strangers, for the judges' calibration."""
+    for number in range(count):
+        stranger = sample_identity(1_850_000 + number, woman=True)
+        write_png(folder / f"{number:05d}.png", render(stranger, sample_scene(number), 64).image)
+    made = sorted(folder.glob("*.png"))
+    write_index(folder, [ClassImage(file=p.name, caption="a woman", sha256=hash_file(p)) for p in made])
 
 
 def _photo(path: Path, split: Any, caption: str = "amira, a woman") -> Photo:
     return Photo(
         filename=path.name, sha256=hash_file(path), size_bytes=path.stat().st_size, width=96, height=96,
-        caption_file=f"{path.stem}.txt", caption_text=caption, caption_sha256="", phash="0" * 16, group=0,
-        split=split,
+        caption_file=f"{path.stem}.txt", caption_text=caption, caption_sha256="", phash="0" * 16,
+        group=int(path.stem) if path.stem.isdecimal() else 0, split=split,
     )  # fmt: skip
 
 

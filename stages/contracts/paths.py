@@ -26,6 +26,7 @@ PER_IMAGE = Path("metrics/per_image.csv")
 SCORECARD = Path("metrics/scorecard.json")
 REPORT = Path("metrics/report.md")
 EVAL_MONTAGE = Path("metrics/eval_montage.png")
+CALIBRATION = Path("metrics/calibration.json")
 
 VERSIONS = Path("metrics/versions")
 COMPARISON = Path("metrics/comparison.json")

@@ -5,9 +5,21 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stages.contracts.findings import (
+    Agreement,
+    Anchors,
+    Diversity,
+    Flag,
+    Interval,
+    JudgeName,
+    Memorisation,
+    PoseFigures,
+)
 from stages.contracts.paths import SCORECARD, SWEEP_CHOICE
 from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
+
+__all__ = ["Anchors", "Interval"]
 
 PER_IMAGE_COLUMNS = (
     # lora: the version; base: the base model alone; class: the version without the trigger; same prompts, seeds, noise
@@ -22,6 +34,17 @@ PER_IMAGE_COLUMNS = (
     "texture_score", "color_naturalness_score", "realism_score",  # skin, 0..1; 0 where no face is found
     "adherence",  # CLIP cosine of picture and prompt
     "prior_preservation",  # 100 minus the likeness of the version's picture of this prompt and seed without the trigger
+    # From here on a cell is empty where no face is found, or where there is nothing to compare with.
+    "yaw",  # degrees, positive: looks to the picture's right
+    "pose",  # frontal, half profile, profile; no face
+    "texture_z", "tone_z",  # skin in spreads of the references: below 0 smoother, paler; above 0 rougher, more coloured
+    "diversity",  # mean CLIP distance (1 - cosine) to the other pictures of the same prompt in the same set
+    "pose_diversity",  # the same of the five landmarks' shapes: pose and expression
+    "nearest_photo",  # the training photo that it is closest to, by CLIP and perceptual hash together
+    "nearest_similarity",  # CLIP cosine to that photo
+    "nearest_bits",  # bits of 64 in which their perceptual hashes differ, mirrored or not
+    "closeness",  # both together in spreads among real photos: measures/memorisation.py
+    "memorised",  # 1 where it is closer than thresholds.flags.closer_than of real photos are
 )  # fmt: skip
 
 
@@ -57,24 +80,6 @@ class Choice(BaseModel):
     worst: Cell
     cells: int
     images: int
-
-
-class Interval(BaseModel):
-    """A bootstrap percentile interval."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    low: float
-    high: float
-
-
-class Anchors(BaseModel):
-    """The two ends of the likeness ruler, as raw cosines under one judge."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base: float = Field(description="mean similarity of the base model's pictures: 0 on the ruler")
-    real: float = Field(description="mean similarity of training photos to holdout photos: 100 on the ruler")
 
 
 class Scorecard(BaseModel):
@@ -118,6 +123,25 @@ class Scorecard(BaseModel):
     worst_config: Cell
     thresholds: dict[str, Any]
     licences: dict[str, str]
+    gating_judge: JudgeName = Field("faces", description="whose likeness decides: not one that the generator was given")
+    poses: dict[str, PoseFigures] = Field(default_factory=dict, description="the version's pictures, pose by pose")
+    agreement: Agreement | None = None
+    texture_z: float | None = Field(None, description="mean skin texture in spreads of the references, 0: as they are")
+    tone_z: float | None = None
+    diversity: Diversity | None = None
+    memorisation: Memorisation | None = None
+    flags: list[Flag] = []
+    warnings: list[str] = Field([], description="what the reader should know about the measuring")
+
+    def gate_likeness(self) -> tuple[float, Interval]:
+        """Likeness and its interval by the judge that decides."""
+        if self.gating_judge == "second":
+            return self.second_likeness, self.second_likeness_interval
+        return self.likeness, self.likeness_interval
+
+    def raised_flags(self) -> list[Flag]:
+        """The flags that are up."""
+        return [flag for flag in self.flags if flag.raised]
 
 
 def _read(model: type[BaseModel], path: Path, todo: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
+from stages.contracts.measure_settings import CalibrationLimits, CoverageLimits, FlagLimits, Pose
 from stages.contracts.paths import PARAMS
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Word
 from stages.contracts.train_settings import Optimizer, Train
@@ -14,6 +15,7 @@ from stages.runtime.errors import UserError
 __all__ = ["Optimizer", "Section", "Train"]
 
 Mode = Literal["lora", "lora+instantid", "lora+ipadapter"]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Dataset(Section):
@@ -115,6 +117,7 @@ class Eval(Draw):
     base_sampler: Sampler = Field("euler", description="of the base model's own pictures")
     bootstrap: Count = Field(2000, description="resamples of each interval")
     seed: Seed = Field(0, description="of the bootstrap")
+    pose_photos: Count = Field(8, description="training photos that a pose needs for ends of the ruler of its own")
     notes: str = Field("", description="copied into the scorecard")
 
 
@@ -129,6 +132,16 @@ class FacePack(Judge):
     """An InsightFace model pack: a folder with detector and recogniser."""
 
     detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
+    pose: Pose = Pose()
+
+
+class TextImage(Judge):
+    """A CLIP, and what it is asked about the photos."""
+
+    asks: dict[str, tuple[tuple[str, str], ...]] = Field(
+        default_factory=dict,
+        description="aspect -> labels, each with the text that CLIP is shown where no caption says it; empty: is not",
+    )
 
 
 class Judges(Section):
@@ -136,7 +149,7 @@ class Judges(Section):
 
     faces: FacePack
     second: Judge
-    text_image: Judge
+    text_image: TextImage
 
 
 class Compare(Section):
@@ -175,10 +188,9 @@ class Grades(Section):
 class Thresholds(Section):
     """Every number that divides good from bad."""
 
-    face_pass: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.60, description="raw cosine of the face pack from which on a picture passes"
-    )
-    face_warn: Annotated[float, Field(ge=-1, le=1)] = Field(
+    face_pass: Cosine = Field(0.60, description="raw cosine of the face pack from which on a picture passes")
+    second_pass: Cosine = Field(0.60, description="the same of the second judge, which the calibration tries")
+    face_warn: Cosine = Field(
         0.50, description="raw cosine under which a picture would be called weak; no stage reads it yet"
     )
     texture: Fraction = Field(0.60, description="skin texture score that the report asks for")
@@ -187,6 +199,10 @@ class Thresholds(Section):
     weights: Weights = Weights()
     grades: Grades = Grades()
     promotion_grade: Literal["A", "B", "C", "D"] = Field("C", description="lowest grade that `pistachio promote` takes")
+    judges_apart: Positive = Field(15.0, description="ruler points from which on the two judges disagree")
+    flags: FlagLimits = FlagLimits()
+    calibration: CalibrationLimits = CalibrationLimits()
+    coverage: CoverageLimits = CoverageLimits()
 
 
 class Machine(Section):

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from stages.contracts import paths
+from stages.contracts.calibration import Calibration, JudgeCalibration, Rate, Threshold
 from stages.contracts.code_lock import CodeLock
 from stages.contracts.comparison import (
     METRICS,
@@ -19,6 +21,7 @@ from stages.contracts.comparison import (
     Recommendation,
     Version,
 )
+from stages.contracts.findings import Agreement, Diversity, Ends, Flag, Memorisation, PoseFigures
 from stages.contracts.history import Promotion
 from stages.contracts.lora import DATASET, MANIFEST_KEY, VERSION_KEY
 from stages.contracts.manifest import Manifest, Photo, Summary
@@ -26,6 +29,7 @@ from stages.contracts.models import Hash
 from stages.contracts.regularization import ClassImage
 from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Anchors, Cell, Choice, Interval, Scorecard, Settings
 from stages.flows.scoring import Score
+from stages.flows.sights import Sight
 from stages.flows.training import COLUMNS as LOSS_COLUMNS
 from stages.measures.skin import NO_FACE
 from stages.runtime.progress import HEARTBEAT, Progress
@@ -66,7 +70,8 @@ def listed(text: str) -> set[str]:
 
 
 def sweep_columns() -> set[str]:
-    score = Score(face_found=False, similarity=0.0, second_similarity=0.0, skin=NO_FACE, adherence=0.0)
+    blank = Sight(face=None, second=None, shows=np.zeros(1, np.float32), hashes=(0, 0))
+    score = Score(face_found=False, similarity=0.0, second_similarity=0.0, skin=NO_FACE, adherence=0.0, sight=blank)
     cell = Settings(base="b", mode="lora", checkpoint=1, lora="l", guidance=1.0, sampler="ddim", strength=1.0)
     return {"rank", *summarise([cell], [score], 0.6)[0]}
 
@@ -81,7 +86,8 @@ FIELDS: dict[str, list[type[BaseModel]]] = {
     "data/manifest.json": [Manifest, Photo, Summary],
     "data/regularization": [ClassImage],
     "metrics/sweep_choice.json": [Choice, Cell],
-    "metrics/scorecard.json": [Interval, Anchors],
+    "metrics/scorecard.json": [Interval, Anchors, Ends, PoseFigures, Agreement, Diversity, Memorisation, Flag],
+    "metrics/calibration.json": [Calibration, JudgeCalibration, Rate, Threshold],
     "metrics/comparison.json": [Comparison, Version, MetricComparison, ConfigDifference, Recommendation],
     "What the commands write": [Promotion, CodeLock, Hash],
 }
