@@ -20,6 +20,8 @@ SWEEP_SUMMARY = Path("metrics/sweep_summary.csv")
 SWEEP_TOP10 = Path("metrics/top10_by_similarity.csv")
 SWEEP_CHOICE = Path("metrics/sweep_choice.json")
 SWEEP_MONTAGE = Path("metrics/sweep_montage.png")
+SWEEP_PER_IMAGE = SWEEP_IMAGES / "per_image.csv"
+CHECKPOINTS = Path("metrics/checkpoints.csv")
 
 EVAL_IMAGES = Path("data/eval")
 PER_IMAGE = Path("metrics/per_image.csv")

@@ -1,7 +1,7 @@
 """metrics/scorecard.json and metrics/per_image.csv: what eval says about one version."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -71,15 +71,38 @@ class Cell(Settings):
     detection_rate: float
 
 
+class Tied(Cell):
+    """A cell that fresh pictures do not tell from the best, with its scores on them."""
+
+    p_worse: float = Field(description="of being worse than the best of them, Holm-adjusted; 1 for the best itself")
+
+
+class Confirmation(BaseModel):
+    """How a choice was confirmed on fresh seeds, on which nothing had been chosen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    naive: Cell = Field(description="best on the first seeds, with their scores: flattered by having been chosen")
+    naive_again: Cell = Field(description="the same cell's scores on the fresh seeds")
+    tied: tuple[Tied, ...] = Field(description="the best on fresh seeds and what it cannot be told from, cheapest first")
+    leaders: int = Field(description="cells that were drawn again to decide")
+    left_out: int = Field(description="cells that might be as good and were not drawn again: sweep.leaders are the most")
+    images: int = Field(description="fresh pictures of each")
+    level: float = Field(description="p below which a cell is worse (paired Student's t, one-sided, Holm)")
+
+
 class Choice(BaseModel):
     """metrics/sweep_choice.json: the settings that eval judges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    best: Cell
-    worst: Cell
+    best: Cell = Field(description="chosen: the cheapest of the tied; its scores are those of the fresh seeds")
+    worst: Cell = Field(description="on the first seeds")
     cells: int
-    images: int
+    images: int = Field(description="all that were drawn")
+    strategy: Literal["grid", "race"] = "grid"
+    confirmation: Confirmation | None = Field(None, description="None where there was one cell and nothing to choose")
+    overfits_from: int | None = Field(None, description="training step; None where the curve shows no overfitting")
 
 
 class Scorecard(BaseModel):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from stages.contracts.measure_settings import CalibrationLimits, CoverageLimits, FlagLimits, Pose
 from stages.contracts.paths import PARAMS
@@ -105,7 +105,29 @@ class Sweep(Draw):
         (1.0,), min_length=1, description="what the LoRA is multiplied by; 1 is as trained"
     )
     prompts: tuple[str, ...] = Field(min_length=1, description="{trigger} and {class_word} are filled in")
-    seeds: tuple[Seed, ...] = Field(min_length=1, description="of the starting noise; every cell has the same")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="of the pictures that say who is drawn again")
+    confirm_seeds: tuple[Seed, ...] = Field(
+        min_length=1, description="fresh ones: the leaders are drawn again, and these pictures alone decide"
+    )
+    leaders: Count = Field(12, description="cells that are drawn again, at most: the best and what may be as good")
+    strategy: Literal["grid", "race"] = Field("grid", description="race: a cell that loses is drawn no further")
+    block: Count = Field(4, description="race: pictures of a cell between two tests; a multiple of micro_batch is fast")
+    order_seed: Seed = Field(0, description="race: of the order in which prompts and seeds are drawn")
+
+    @field_validator("confirm_seeds")
+    @classmethod
+    def _fresh(cls, confirm: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        used = sorted(set(confirm) & set(info.data.get("seeds", ())))
+        if used:
+            raise ValueError(f"{', '.join(map(str, used))} chose already, in seeds; a choice is confirmed on fresh seeds")
+        return confirm
+
+    @field_validator("seeds", "confirm_seeds")
+    @classmethod
+    def _once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands there twice; the same picture again tells nothing")
+        return seeds
 
 
 class Eval(Draw):
