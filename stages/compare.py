@@ -1,7 +1,8 @@
 """Compare this version with the baseline, pair by pair, and say which one to use.
 
 reads: metrics/scorecard.json, metrics/per_image.csv, metrics/versions/${compare.baseline}; for the page also
-    data/manifest.json, data/sweep, data/eval, metrics/loss.csv, metrics/sweep_summary.csv, metrics/sweep_choice.json
+    data/manifest.json, data/sweep, data/eval, metrics/loss.csv, metrics/sweep_summary.csv, metrics/checkpoints.csv,
+    metrics/sweep_choice.json, metrics/calibration.json
 writes: metrics/comparison.json, metrics/comparison_report.md, metrics/report.html
 """
 

@@ -1,31 +1,33 @@
 """Gather what the report page shows: tables, pictures made small, and sentences for what is not there."""
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from stages.contracts.calibration import read_calibration
 from stages.contracts.comparison import Comparison
 from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import (
+    CALIBRATION,
+    CHECKPOINTS,
     EVAL_IMAGES,
     LOSS,
     MANIFEST,
     PER_IMAGE,
     SWEEP_CHOICE,
     SWEEP_IMAGES,
+    SWEEP_PER_IMAGE,
     SWEEP_SUMMARY,
 )
-from stages.contracts.scorecard import Scorecard
+from stages.contracts.scorecard import Scorecard, read_choice
 from stages.contracts.version_pictures import read_version_pictures
 from stages.reports.page.content import Content, Pair, Row
-from stages.reports.page.gallery import BESIDE, MOST
+from stages.reports.page.gallery import BESIDE, MOST, judged_by
 from stages.reports.page.thumbnails import fill_budget
 from stages.runtime.errors import UserError
 
-TEXTS = frozenset({"set", "prompt", "file", "base", "mode", "lora", "sampler"})
+TEXTS = frozenset({"set", "prompt", "file", "base", "mode", "lora", "sampler", "pose", "nearest_photo", "seeds"})
 # Characters of data URIs; with them the page stays under 5 MB.
 PAIR_CHARACTERS, EVAL_CHARACTERS, ALL_CHARACTERS = 800_000, 1_700_000, 3_500_000
 
@@ -42,30 +44,32 @@ def gather_content(card: Scorecard, comparison: Comparison, baseline: Path | Non
         UserError: when a table or a picture is there but cannot be read.
     """
     scores = read_rows(PER_IMAGE)
-    sweep = sorted(read_rows(SWEEP_SUMMARY), key=lambda row: -(row.get("similarity_mean") or 0.0))
+    sweep = read_rows(SWEEP_SUMMARY)
     pairs, no_pairs, spent = _pairs(scores, baseline)
-    pictures = dict(fill_budget(_judged(scores), EVAL_CHARACTERS))
+    pictures = dict(fill_budget(_judged(scores, judged_by(card)), EVAL_CHARACTERS))
     spent += sum(map(len, pictures.values()))
-    places = {path: int(row["cell"]) for row in sweep for path in _cell_pictures(int(row["cell"]))}
+    drawn = _sweep_pictures(sweep)
     cells: dict[int, list[tuple[str, str]]] = {}
-    for path, uri in fill_budget(list(places), ALL_CHARACTERS - spent):
-        cells.setdefault(places[path], []).append((path.stem, uri))
+    for path, uri in fill_budget(list(drawn), ALL_CHARACTERS - spent):
+        cell, says = drawn[path]
+        cells.setdefault(cell, []).append((says, uri))
     shown = [uri for some in cells.values() for _, uri in some]
     spent += sum(map(len, shown))
     count = 2 * len(pairs) + len(pictures) + len(shown)
     return Content(
-        card=card, comparison=comparison, scores=scores, loss=read_rows(LOSS),
-        sweep=sorted(sweep, key=lambda row: row["cell"]), choice=_read_json(SWEEP_CHOICE),
+        card=card, comparison=comparison, scores=scores, loss=read_rows(LOSS), checkpoints=read_rows(CHECKPOINTS),
+        sweep=sweep, choice=read_choice() if SWEEP_CHOICE.is_file() else None,
+        calibration=read_calibration() if CALIBRATION.is_file() else None,
         manifest=read_manifest() if MANIFEST.is_file() else None, pairs=pairs, no_pairs=no_pairs,
         pictures={path.relative_to(EVAL_IMAGES).as_posix(): uri for path, uri in pictures.items()},
-        sweep_pictures=cells, notes=_notes(count, spent, len(places) - len(shown)),
+        sweep_pictures=cells, notes=_notes(count, spent, len(drawn) - len(shown)),
     )  # fmt: skip
 
 
-def _judged(scores: Sequence[Row]) -> list[Path]:
-    """The pictures of eval that are here, those of the least alike first, as many as the page shows."""
+def _judged(scores: Sequence[Row], judge: str) -> list[Path]:
+    """The pictures of eval that are here, the least alike under ``judge`` first, as many as the page shows."""
     by_place = {(row["set"], row["prompt_index"], row["seed"]): str(row["file"]) for row in scores}
-    ours = sorted((row for row in scores if row["set"] == "lora"), key=lambda row: (row["similarity"], row["file"]))
+    ours = sorted((row for row in scores if row["set"] == "lora"), key=lambda row: (row[judge], row["file"]))
     wanted = [by_place.get((name, row["prompt_index"], row["seed"])) for row in ours[:MOST] for name, _ in BESIDE]
     return [EVAL_IMAGES / file for file in wanted if file and (EVAL_IMAGES / file).is_file()]
 
@@ -102,9 +106,15 @@ def _place(row: Row) -> tuple[int, int]:
     return int(row["prompt_index"]), int(row["seed"])
 
 
-def _cell_pictures(cell: int) -> list[Path]:
-    """The pictures of one cell of the sweep, by prompt and seed."""
-    return sorted(path for folder in SWEEP_IMAGES.glob(f"c{cell:03d}_*") for path in folder.glob("*.png"))
+def _sweep_pictures(sweep: Sequence[Row]) -> dict[Path, tuple[int, str]]:
+    """The sweep's pictures that are here, those of the best cells first: file -> cell and what the picture is."""
+    ranks = {row["cell"]: row["rank"] for row in sweep}
+    rows = sorted((row for row in read_rows(SWEEP_PER_IMAGE) if row["cell"] in ranks), key=lambda r: ranks[r["cell"]])
+    found = {}
+    for row in rows:
+        says = f"prompt {row['prompt_index'] + 1:g}, seed {row['seed']:g}, similarity {row['similarity']:.3f}"
+        found[SWEEP_IMAGES / str(row["file"])] = (int(row["cell"]), says)
+    return {path: told for path, told in found.items() if path.is_file()}
 
 
 def _notes(count: int, spent: int, left_out: int) -> list[str]:
@@ -115,16 +125,6 @@ def _notes(count: int, spent: int, left_out: int) -> list[str]:
     if left_out:
         notes.append(f"{left_out} pictures of the sweep, of its least alike cells, did not fit into this file.")
     return notes
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(path, f"not JSON ({error})", "run `dvc repro sweep`") from None
-    return values if isinstance(values, dict) else {}
 
 
 def read_rows(path: Path) -> list[Row]:

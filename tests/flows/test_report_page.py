@@ -24,7 +24,8 @@ from stages.runtime.pictures import write_png
 ROOT = Path(__file__).parents[2]
 V2 = Path("metrics/versions/v2")
 PAGE = Path("metrics/report.html")
-SWEEP = ("cell", "base", "mode", "checkpoint", "lora", "guidance", "sampler", "strength", "images", "similarity_mean")
+SWEEP = ("cell", "base", "mode", "checkpoint", "lora", "guidance", "sampler", "strength", "images", "similarity_mean",
+         "rank")  # fmt: skip
 
 
 @pytest.fixture
@@ -42,10 +43,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_run: Callable[...
     with Path("metrics/sweep_summary.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(SWEEP)
-        writer.writerows([i, "b", "lora", 100 * i, "x", 2.0, "ddim", 1.0, 2, 0.1 + i / 10] for i in range(3))
-    for cell in range(3):
-        for seed in (1, 2):
-            write_png(Path(f"data/sweep/c{cell:03d}_b_lora/p00_s{seed}.png"), grey(10 * cell + seed))
+        writer.writerows([i, "b", "lora", 100 * i, "x", 2.0, "ddim", 1.0, 2, 0.1 + i / 10, 3 - i] for i in range(3))
+    drawn = [(cell, seed, f"c{cell:03d}_b_lora/p00_s{seed}.png") for cell in range(3) for seed in (1, 2)]
+    for cell, seed, file in drawn:
+        write_png(Path("data/sweep") / file, grey(10 * cell + seed))
+    lines = [f"{cell},first,0,{seed},{file},1,0.5" for cell, seed, file in drawn]
+    table = "\n".join(["cell,seeds,prompt_index,seed,file,face_found,similarity", *lines])
+    Path("data/sweep/per_image.csv").write_text(table + "\n")
     return tmp_path
 
 
@@ -64,7 +68,7 @@ def test_the_stage_writes_one_page_with_the_pairs_the_pictures_and_the_sweep(run
     assert {pair.before["prompt"] for pair in content.pairs} == {f"prompt {p}" for p in range(4)}
     assert sorted(content.pictures) == [f"lora/{p:02d}_1001.png" for p in range(4)]
     assert {cell: [name for name, _ in some] for cell, some in content.sweep_pictures.items()} == {
-        cell: ["p00_s1", "p00_s2"] for cell in range(3)
+        cell: [f"prompt 1, seed {seed}, similarity 0.500" for seed in (1, 2)] for cell in range(3)
     }
     page = PAGE.read_text()
     assert all(uri in page for uri in content.pictures.values())
@@ -134,5 +138,5 @@ def test_a_spoilt_table_is_named_before_anything_is_written(run: Path, spoilt: b
 
 def test_a_spoilt_choice_is_named(run: Path) -> None:
     Path("metrics/sweep_choice.json").write_text("{")
-    with pytest.raises(UserError, match=r"sweep_choice\.json: not JSON"):
+    with pytest.raises(UserError, match=r"sweep_choice\.json"):
         main()

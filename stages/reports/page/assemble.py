@@ -9,19 +9,21 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.reports.page import views
+from stages.reports.page import findings, views
 from stages.reports.page.content import Content
 from stages.reports.page.curves import checkpoint_charts, loss_chart
-from stages.reports.page.gallery import cards, pair_cards
+from stages.reports.page.gallery import ORDERS, cards, judged_by, pair_cards
 from stages.reports.page.grid import describe_sweep
 from stages.reports.page.words import show_number
+from stages.reports.sweep import describe_choice
 
 HERE = Path(__file__).parent
 SCRIPTS = ("dom.js", "grid.js", "pictures.js", "start.js")  # one scope, in this order
 MOST_CELLS = 300  # lines of the sweep's table
 SECTIONS = (
-    ("verdict", "Verdict"), ("likeness", "Likeness"), ("scorecard", "Scorecard"), ("comparison", "Comparison"),
-    ("curves", "Curves"), ("sweep", "Sweep"), ("pictures", "Pictures"), ("dataset", "Dataset"), ("origin", "Origin"),
+    ("verdict", "Verdict"), ("likeness", "Likeness"), ("flags", "Flags"), ("scorecard", "Scorecard"),
+    ("comparison", "Comparison"), ("curves", "Curves"), ("sweep", "Sweep"), ("pictures", "Pictures"),
+    ("dataset", "Dataset"), ("origin", "Origin"),
 )  # fmt: skip
 
 
@@ -44,25 +46,39 @@ def render_page(content: Content) -> str:
 
 
 def _describe(content: Content) -> Mapping[str, Any]:
+    """What the templates show."""
+    return _describe_judgement(content) | _describe_evidence(content)
+
+
+def _describe_judgement(content: Content) -> dict[str, Any]:
     card, comparison = content.card, content.comparison
     judges, labels = views.likeness_lines(card)
-    checkpoints, checkpoints_note = checkpoint_charts(content)
     lost, gained, others = pair_cards(content.pairs)
-    shown = cards(content)
-    dataset, warnings = views.dataset_facts(content)
     return {
         "title": f"{card.dataset} {card.lora_version}: report", "card": card, "comparison": comparison,
-        "headline": views.headline(comparison, card), "reason": views.reason(comparison), "tiles": views.tiles(card),
-        "tally": views.tally(comparison),
-        "alarms": views.find_alarms(card, comparison), "judges": judges, "ruler_labels": labels,
-        "figures": views.figures(content), "metrics": views.compared(comparison), "lost": lost, "gained": gained,
-        "others": others, "no_pairs": content.no_pairs, "differences": views.differences(comparison),
-        "loss": loss_chart(content), "checkpoints": checkpoints, "checkpoints_note": checkpoints_note,
-        "sweep": describe_sweep(content), "most_cells": MOST_CELLS, "cards": shown,
-        "cards_left": sum(row["set"] == "lora" for row in content.scores) - len(shown),
-        "any_picture": any(one.pictures for one in shown), "threshold": card.thresholds.get("face_pass", 0.6),
-        "dataset": dataset, "warnings": warnings, "origin": views.origin(card), "training": views.training(card),
-        "notes": content.notes,
+        "headline": views.headline(comparison, card), "reason": views.reason(comparison),
+        "tally": views.tally(comparison), "tiles": views.tiles(card), "alarms": views.find_alarms(card, comparison),
+        "judges": judges, "ruler_labels": labels, "poses": findings.pose_lines(card),
+        "flags": findings.flag_lines(card), "beside": findings.beside_lines(card),
+        "judges_said": findings.judge_sentences(card),
+        "thresholds_drawn": findings.threshold_lines(content.calibration), "figures": views.figures(content),
+        "metrics": views.compared(comparison), "lost": lost, "gained": gained, "others": others,
+        "no_pairs": content.no_pairs, "differences": views.differences(comparison),
+    }  # fmt: skip
+
+
+def _describe_evidence(content: Content) -> dict[str, Any]:
+    card, judge, shown = content.card, judged_by(content.card), cards(content)
+    dataset, warnings, advice = views.dataset_facts(content)
+    return {
+        "loss": loss_chart(content), "checkpoints": checkpoint_charts(content), "sweep": describe_sweep(content),
+        "choice": describe_choice(content.choice) if content.choice else [], "most_cells": MOST_CELLS,
+        "cards": shown, "cards_left": sum(row["set"] == "lora" for row in content.scores) - len(shown),
+        "any_picture": any(one.pictures for one in shown), "orders": ORDERS,
+        "judged_by": judge.removesuffix("_similarity"),
+        "threshold": card.thresholds["second_pass" if judge == "second_similarity" else "face_pass"],
+        "dataset": dataset, "warnings": warnings, "advice": advice, "origin": views.origin(card),
+        "training": views.training(card), "notes": content.notes,
     }  # fmt: skip
 
 

@@ -84,6 +84,19 @@ def draw_whisker(
     return tag("svg", *parts, class_="forest", role="img", aria_label=says)
 
 
+def draw_strip(genuine: Sequence[float], impostor: Sequence[float], threshold: float, says: str) -> Markup:
+    """Two groups of cosines as strokes over one axis, -1..1 as far as they reach, with a threshold between them."""
+    every = [*genuine, *impostor, threshold, 0.0]
+    scale = Scale(min(every) - 0.03, max(every) + 0.03)
+    parts = [tag("title", says), tag("line", x1="0", x2="100%", y1="50%", y2="50%", class_="track")]
+    for values, top, bottom, kind in ((genuine, "8%", "44%", "first"), (impostor, "56%", "92%", "other")):
+        for place in sorted({scale.percent(value) for value in values}):
+            parts.append(tag("line", x1=place, x2=place, y1=top, y2=bottom, class_=f"stroke {kind}"))
+    at = scale.percent(threshold)
+    parts.append(tag("line", x1=at, x2=at, y1="0", y2="100%", class_="limit"))
+    return tag("svg", *parts, class_="strip", role="img", aria_label=says)
+
+
 @dataclass(frozen=True)
 class Point:
     """A measured value, with an interval where there is one."""

@@ -4,12 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stages.contracts.calibration import Calibration
 from stages.contracts.comparison import Comparison
 from stages.contracts.manifest import Manifest
-from stages.contracts.scorecard import Scorecard
+from stages.contracts.scorecard import Choice, Scorecard
 
 Row = Mapping[str, Any]
 """A line of a table: text columns as they are, numbers as float, None where a field is empty."""
+
+
+def interval_of(row: Row, name: str) -> tuple[float, float] | None:
+    """The interval beside a figure: of ``similarity_mean`` the columns similarity_low and similarity_high."""
+    low, high = (row.get(f"{name.removesuffix('_mean')}_{end}") for end in ("low", "high"))
+    return (low, high) if isinstance(low, float) and isinstance(high, float) else None
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class Content:
     loss: Sequence[Row] = ()
     checkpoints: Sequence[Row] = ()  # checkpoints.csv
     sweep: Sequence[Row] = ()  # sweep_summary.csv
-    choice: Mapping[str, Any] = field(default_factory=dict)  # sweep_choice.json
+    choice: Choice | None = None  # sweep_choice.json
+    calibration: Calibration | None = None  # calibration.json
     manifest: Manifest | None = None
     pairs: Sequence[Pair] = ()
     no_pairs: str = "the baseline kept no pictures"  # why there are none

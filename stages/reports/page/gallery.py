@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stages.contracts.scorecard import Scorecard
 from stages.reports.page.content import Content, Pair, Row
 from stages.reports.page.views import LONGEST
 from stages.reports.page.words import cut, name_of, show_number
@@ -10,6 +11,11 @@ from stages.reports.page.words import cut, name_of, show_number
 MOST = 240  # pictures on the page
 SHOWN = 4  # pairs that lost most and pairs that gained most, before the others
 PLACE = frozenset({"set", "prompt_index", "prompt", "seed", "file"})
+ORDERS = (
+    ("similarity", "least alike first, face pack"), ("second", "least alike first, second judge"),
+    ("apart", "judges furthest apart first"), ("adherence", "least like the prompt first"),
+    ("closeness", "closest to a training photo first"), ("place", "prompt and seed"),
+)  # fmt: skip
 BESIDE = (("lora", "LoRA"), ("base", "base model"), ("class", "without the trigger"))
 
 
@@ -23,6 +29,7 @@ class Card:
     similarity: float
     second: float
     adherence: float
+    closeness: float | None  # to the training photos
     place: int  # in the order of prompts and seeds
     pictures: Sequence[tuple[str, str]]  # caption, data URI ("" where there is none)
     scores: Sequence[tuple[str, str]]  # every column of the table
@@ -41,12 +48,17 @@ class PairCard:
     change: str
 
 
+def judged_by(card: Scorecard) -> str:
+    """The column of the judge that decides."""
+    return "second_similarity" if card.gating_judge == "second" else "similarity"
+
+
 def cards(content: Content) -> list[Card]:
-    """The version's pictures by likeness, the worst first; at most ``MOST``."""
+    """The version's pictures by the similarity of the judge that decides, the worst first; at most ``MOST``."""
     ours = [row for row in content.scores if row["set"] == "lora"]
     places = {id(row): i for i, row in enumerate(sorted(ours, key=lambda row: (row["prompt_index"], row["seed"])))}
     files = {(row["set"], row["prompt_index"], row["seed"]): row["file"] for row in content.scores}
-    worst_first = sorted(ours, key=lambda row: (row["similarity"], row["file"]))
+    worst_first = sorted(ours, key=lambda row: (row[judged_by(content.card)], row["file"]))
     return [_card(i + 1, row, places[id(row)], files, content) for i, row in enumerate(worst_first[:MOST])]
 
 
@@ -63,7 +75,7 @@ def _card(number: int, row: Row, place: int, files: dict[tuple[str, float, float
     ]
     return Card(
         number, cut(str(row["prompt"]), LONGEST), int(row["seed"]), row["similarity"], row["second_similarity"],
-        row["adherence"], place, shown, scores,
+        row["adherence"], row["closeness"], place, shown, scores,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ function startGrid(sweep) {
     down: (axes[1] || axes[0]).key,
     measure: sweep.measures[0],
     shown: Object.fromEntries(axes.map((axis) => [axis.key, new Set(axis.values)])),
-    floor: sweep.threshold,
+    floor: 0,
     cell: sweep.cells.find((cell) => cell.is.includes("chosen")) || sweep.cells[0],
   };
   const write = (measure, value, digits = 3) =>
@@ -99,9 +99,11 @@ function startGrid(sweep) {
     document.querySelector(".split").append(byId("cell"));
     byId("facets").replaceChildren(...facets.map(([facet, some]) => grid(facet, some, low, high)));
     const above = cells.filter(reaches).length;
+    const blank = cells.filter((cell) => cell.v[state.measure.key] === undefined).length;
+    const unknown = blank ? `, ${blank} were not measured` : "";
     const key = make("span", { className: "key" }, brief(low, low, high), make("i"), brief(high, low, high));
     byId("count").replaceChildren(
-      cells.length ? `${above} of ${cells.length} cells reach ${write(state.measure, state.floor)}; ${cells.length - above} below are dimmed.  `
+      cells.length ? `${above} of ${cells.length} cells reach ${write(state.measure, state.floor)}; ${cells.length - above - blank} below are dimmed${unknown}.  `
         : "No cell is left: tick at least one value in every row.  ",
       ...(cells.length ? [key] : []),
     );
@@ -109,10 +111,15 @@ function startGrid(sweep) {
     settle();
   }
 
+  const around = (measure, cell) => {
+    const ends = cell.r[measure.key];
+    return ends ? ` (${ends.map((end) => write(measure, end)).join(" to ")})` : "";
+  };
+
   function show(cell) {
     const facts = make("dl", { className: "facts" });
     for (const measure of sweep.measures) {
-      facts.append(make("div", {}, make("dt", { textContent: measure.name }), make("dd", { textContent: write(measure, cell.v[measure.key]) })));
+      facts.append(make("div", {}, make("dt", { textContent: measure.name }), make("dd", { textContent: write(measure, cell.v[measure.key]) + around(measure, cell) })));
     }
     const marks = cell.is.map((mark) => make("span", { className: "chip " + mark, textContent: mark }));
     const pictures = sweep.pictures[cell.n] || [];
@@ -174,7 +181,7 @@ function startGrid(sweep) {
 
   function setRange() {
     const [low, high] = range();
-    const floor = state.measure.key === "similarity_mean" ? sweep.threshold : low;
+    const floor = state.measure.line ?? low;
     const step = high - low < 0.2 ? 0.001 : 0.01;
     const ends = { min: Math.floor(Math.min(low, floor) / step) * step, max: Math.ceil(Math.max(high, floor) / step) * step };
     const slider = byId("floor");

@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from stages.contracts.scorecard import Settings
-from stages.reports.page.content import Content, Row
+from stages.reports.page.content import Content, Row, interval_of
 from stages.reports.page.words import SHARES, name_of
 
 AXES = ("checkpoint", "guidance", "sampler", "strength", "mode", "base")
-FIRST = ("similarity_mean", "second_similarity_mean", "adherence_mean", "pass_rate", "detection_rate")
-NO_MEASURES = frozenset({"cell", "images", "lora", *AXES})
+FIRST = (
+    "similarity_mean", "confirm_similarity_mean", "second_similarity_mean", "adherence_mean", "pass_rate",
+    "detection_rate",
+)  # fmt: skip
+MARKS = ("chosen", "tied")
+NO_MEASURES = frozenset({"cell", "images", "confirm_images", "lora", "leader", "rank", *MARKS, *AXES})
+WITH_LINE = frozenset({"similarity_mean", "confirm_similarity_mean"})  # measures that thresholds.face_pass is for
 DIGITS = 4
 MOST = 1000  # cells on the page
 
@@ -18,49 +22,33 @@ MOST = 1000  # cells on the page
 def describe_sweep(content: Content) -> dict[str, Any] | None:
     """Everything that the grid needs, or None where no cell was scored.
 
-    A cell is {"n": number, "at": {axis: text}, "v": {measure: value}, "images": count, "is": [marks]}.
+    A cell is {"n": number, "at": {axis: text}, "v": {measure: value}, "r": {measure: [low, high]}, "images": count,
+    "is": [marks]}.
     """
-    every = [row for row in content.sweep if row.get("cell") is not None]
-    best_first = sorted(every, key=lambda row: (-(row.get("similarity_mean") or 0.0), row["cell"]))
+    best_first = sorted(content.sweep, key=lambda row: row["rank"])
     rows = sorted(best_first[:MOST], key=lambda row: row["cell"])
     if not rows:
         return None
-    measures = [name for name in rows[0] if name not in NO_MEASURES and _is_measured(rows, name)]
+    measures = [name for name in rows[0] if _is_measure(name) and _is_measured(rows, name)]
     if not measures:
         return None
     measures.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    marks = find_marks(content.choice, rows)
     texts = {name: _texts(name, rows) for name in AXES if name in rows[0]}
+    line = content.card.thresholds.get("face_pass", 0.6)
     return {
-        "left_out": len(every) - len(rows),
+        "left_out": len(best_first) - len(rows),
         "axes": [{"key": key, "name": name_of(key), "values": list(values.values())} for key, values in texts.items()],
-        "measures": [{"key": m, "name": name_of(m), "share": m in SHARES} for m in measures],
-        "cells": [_cell(row, measures, texts, marks) for row in rows],
+        "measures": [
+            {"key": m, "name": name_of(m), "share": m in SHARES, "line": line if m in WITH_LINE else None}
+            for m in measures
+        ],
+        "cells": [_cell(row, measures, texts) for row in rows],
         "pictures": {str(cell): list(shown) for cell, shown in content.sweep_pictures.items()},
-        "threshold": content.card.thresholds.get("face_pass", 0.6),
     }
 
 
-def find_marks(choice: Mapping[str, Any], rows: Sequence[Row]) -> dict[int, list[str]]:
-    """Cell -> what sweep_choice.json says of it: chosen, and where the file tells, tied or confirmed.
-
-    ``tied`` and ``confirmed`` may list numbers of cells, or settings.
-    """
-    named = {"chosen": [choice.get("best")], "tied": choice.get("tied"), "confirmed": choice.get("confirmed")}
-    marks: dict[int, list[str]] = {}
-    for mark, listed in named.items():
-        for one in listed if isinstance(listed, list) else []:
-            for row in rows:
-                if _is_cell(one, row):
-                    marks.setdefault(int(row["cell"]), []).append(mark)
-    return marks
-
-
-def _is_cell(one: Any, row: Row) -> bool:
-    if isinstance(one, dict):
-        keys = [key for key in Settings.model_fields if key in one]
-        return bool(keys) and all(one[key] == row.get(key) for key in keys)
-    return isinstance(one, int | float) and one == row["cell"]
+def _is_measure(name: str) -> bool:
+    return name not in NO_MEASURES and not name.endswith(("_low", "_high"))
 
 
 def _is_measured(rows: Sequence[Row], name: str) -> bool:
@@ -77,14 +65,13 @@ def _texts(axis: str, rows: Sequence[Row]) -> dict[Any, str]:
     return names if axis == "base" and len(set(names.values())) == len(names) else texts
 
 
-def _cell(
-    row: Row, measures: Sequence[str], texts: Mapping[str, Mapping[Any, str]], marks: Mapping[int, list[str]]
-) -> dict[str, Any]:
-    number = int(row["cell"])
+def _cell(row: Row, measures: Sequence[str], texts: Mapping[str, Mapping[Any, str]]) -> dict[str, Any]:
+    ranges = {name: interval_of(row, name) for name in measures}
     return {
-        "n": number,
+        "n": int(row["cell"]),
         "at": {axis: text[row[axis]] for axis, text in texts.items() if row[axis] is not None},
         "v": {name: round(row[name], DIGITS) for name in measures if row.get(name) is not None},
-        "images": int(row.get("images") or 0),
-        "is": marks.get(number, []),
+        "r": {name: [round(end, DIGITS) for end in ends] for name, ends in ranges.items() if ends},
+        "images": int((row.get("images") or 0) + (row.get("confirm_images") or 0)),
+        "is": [mark for mark in MARKS if row.get(mark)],
     }

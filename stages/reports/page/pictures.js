@@ -2,14 +2,16 @@
 function startPictures(list) {
   const cards = [...list.children];
   const first = 12;
-  const state = { order: "similarity", bar: Number(byId("bar").value), only: false, all: false };
+  const state = { order: list.dataset.judge, bar: Number(byId("bar").value), only: false, all: false };
   const number = (card, key) => Number(card.dataset[key]);
   const apart = (card) => -Math.abs(number(card, "similarity") - number(card, "second"));
-  const rank = (card) => state.order === "apart" ? apart(card) : number(card, state.order);
+  const closest = (card) => card.dataset.closeness === undefined ? Infinity : -number(card, "closeness");
+  const rank = (card) =>
+    state.order === "apart" ? apart(card) : state.order === "closeness" ? closest(card) : number(card, state.order);
 
   function draw() {
     const ordered = [...cards].sort((a, b) => rank(a) - rank(b) || number(a, "place") - number(b, "place"));
-    const below = (card) => number(card, "similarity") < state.bar;
+    const below = (card) => number(card, list.dataset.judge) < state.bar;
     const wanted = ordered.filter((card) => !state.only || below(card));
     const shown = new Set(state.all ? wanted : wanted.slice(0, first));
     ordered.forEach((card) => {

@@ -9,10 +9,12 @@ from markupsafe import Markup
 
 from stages.contracts.comparison import Comparison, MetricComparison, Verdict
 from stages.contracts.scorecard import Anchors, Interval, Scorecard
+from stages.reports.findings import FLAGS
 from stages.reports.page.charts import Scale, draw_bar, draw_whisker
 from stages.reports.page.content import Content
+from stages.reports.page.findings import judge_alarm
 from stages.reports.page.words import cut, name_of, show_interval, show_number
-from stages.reports.scorecard import SPREAD_OF_JUDGES, Figure, list_figures
+from stages.reports.scorecard import Figure, list_figures
 
 CUT = 4.0  # margins; intervals that reach farther are cut
 LONGEST = 400  # characters of a setting, a note or a prompt
@@ -21,7 +23,7 @@ LONGEST = 400  # characters of a setting, a note or a prompt
 def headline(comparison: Comparison, card: Scorecard) -> str:
     """The recommendation and the grade in one line."""
     ours, theirs = comparison.candidate.name, comparison.baseline.name if comparison.baseline else ""
-    grade = f"grade\u00a0{card.overall_grade}, likeness {card.likeness:.0f} of 100"
+    grade = f"grade\u00a0{card.overall_grade}, likeness {card.gate_likeness()[0]:.0f} of 100"
     if not theirs:
         return f"{ours}: {grade}, nothing to compare it with"
     match comparison.recommendation.action:
@@ -46,25 +48,30 @@ def tally(comparison: Comparison) -> list[tuple[str, int]]:
 
 def find_alarms(card: Scorecard, comparison: Comparison) -> list[str]:
     """What a reader must know before believing the rest."""
-    alarms = []
-    apart = abs(card.likeness - card.second_likeness)
-    if apart > SPREAD_OF_JUDGES:
-        alarms.append(f"The two judges disagree by {apart:.0f} points: look at the pictures before you believe either.")
-    if max(card.likeness_interval.low, card.second_likeness_interval.low) > 100:
-        alarms.append("More alike than real photos are to each other: the LoRA may copy its training photos.")
+    alarms = [f"{FLAGS[flag.name].capitalize()}: {flag.says}." for flag in card.raised_flags()]
+    alarms += [said for said in (judge_alarm(card),) if said]
     if comparison.baseline and comparison.regressed_guarded():
         worse = ", ".join(name_of(metric).lower() for metric in comparison.regressed_guarded())
         alarms.append(f"Worse than {comparison.baseline.name} on what is guarded: {worse}.")
-    return alarms
+    return [*alarms, *card.warnings]
 
 
 def tiles(card: Scorecard) -> list[tuple[str, str, str]]:
     """The figures to take away: name, value, what to hold it against."""
     found = round(card.face_detection_rate * card.images_evaluated)
     asked = card.thresholds.get("realism")
+    decides = {"faces": "", "second": ""} | {card.gating_judge: "; it decides"}
     return [
-        ("Likeness, face pack", f"{card.likeness:.0f}", f"of 100 ({_around(card.likeness_interval)})"),
-        ("Likeness, second judge", f"{card.second_likeness:.0f}", f"of 100 ({_around(card.second_likeness_interval)})"),
+        (
+            "Likeness, face pack",
+            f"{card.likeness:.0f}",
+            f"of 100 ({_around(card.likeness_interval)}){decides['faces']}",
+        ),
+        (
+            "Likeness, second judge",
+            f"{card.second_likeness:.0f}",
+            f"of 100 ({_around(card.second_likeness_interval)}){decides['second']}",
+        ),
         ("Prior preservation", f"{card.prior_preservation:.0f}", "of 100: the class word alone is somebody else"),
         ("Prompt adherence", f"{card.prompt_adherence_mean:.3f}", f"base model {card.base_prompt_adherence_mean:.3f}"),
         ("Skin realism", f"{card.skin_realism_mean:.2f}", f"asked for {asked:.2f}" if asked is not None else ""),
@@ -191,14 +198,14 @@ def _plain(value: Any) -> str:
     return "–" if value is None else cut(f"{value:.6g}" if isinstance(value, float) else str(value), LONGEST)
 
 
-def dataset_facts(content: Content) -> tuple[str, Sequence[str]]:
-    """The dataset in a sentence, and its warnings; empty where there is no manifest."""
+def dataset_facts(content: Content) -> tuple[str, Sequence[str], Sequence[str]]:
+    """The dataset in a sentence, its warnings and what to add; empty where there is no manifest."""
     if content.manifest is None:
-        return "", ()
+        return "", (), ()
     s = content.manifest.summary
     moments = f", {len(s.moments)} groups of shots of one moment" if s.moments else ""
     said = (
         f"{s.total_images} photos: {s.train_images} to train on, {s.holdout_images} held out as references; "
         f"{s.unique_captions} different captions, {len(s.duplicates)} groups of near-duplicates{moments}."
     )
-    return said, [cut(warning, LONGEST) for warning in s.warnings]
+    return said, [cut(warning, LONGEST) for warning in s.warnings], [cut(one, LONGEST) for one in s.advice]

@@ -10,15 +10,19 @@ NAMES = {
     "prior_preservation": "Prior preservation", "similarity_mean": "Similarity, face pack",
     "second_similarity_mean": "Similarity, second judge", "similarity_sd": "Spread of similarity (sd)",
     "pass_rate": "Pictures that pass", "detection_rate": "Face found", "adherence_mean": "Prompt adherence",
-    "loss": "training photos", "holdout_loss": "holdout photos", "prior_loss": "regularization images",
+    "holdout_loss": "Loss on holdout photos", "p_worse": "p of being worse than the best",
+    "nearest_photo": "Closest training photo", "closeness": "Closeness to it", "memorised": "Memorised",
     "base": "Base model", "mode": "Mode", "checkpoint": "Checkpoint", "guidance": "CFG", "sampler": "Sampler",
     "strength": "LoRA strength",
 }  # fmt: skip
-SHARES = PERCENT | {"pass_rate", "detection_rate"}
+AGAIN = "confirm_"  # columns of the fresh seeds
+SHARES = PERCENT | {name for share in ("pass_rate", "detection_rate") for name in (share, AGAIN + share)}
 
 
 def name_of(column: str) -> str:
     """What a column or metric is called."""
+    if column.startswith(AGAIN):
+        return f"{name_of(column.removeprefix(AGAIN))}, fresh seeds"
     plain = column.replace("_", " ").strip()
     return NAMES.get(column, plain[:1].upper() + plain[1:])
 

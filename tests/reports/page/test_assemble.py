@@ -76,13 +76,14 @@ def test_the_recommendation_and_the_grade_are_the_first_heading(page: str) -> No
     "said",
     ["Second judge 70 68 to 80", "Skin texture 0.30", "0.60 missed", "IMPROVED", "INCONCLUSIVE about 26 more pictures",
      "train.rank 16 32", "holdout photos", "recommended", "2 photos are the same file", "2" * 64, "research only",
-     "v2 beside v3", "Lost most", "least alike first", "ss_network_dim 32", "Yaw 12.500"],
+     "v2 beside v3", "Lost most", "least alike first", "ss_network_dim 32", "Yaw 12.500",
+     "Copying clear A sentence about copying.", "Copies of training photos 5% 0% to 15% 0%", "it decides",
+     "correlate with 0.81 (0.60 to 0.90, Spearman)", "Only 8 holdout photos show skin.", "No left profile: add 2.",
+     "refuses 1 of 10 (0% to 40%) of this person's photos", "Frontal 14 76 68 to 80 71 68 to 80 its own, 12 photos",
+     "1 more cannot be told from the best", "3 improved 3 regressed 3 equivalent 2 inconclusive of 11 measures"],
 )  # fmt: skip
-def test_everything_that_was_promised_is_there(said: str) -> None:
-    card = make_card()
-    points = [{"checkpoint": float(s), "likeness": s / 5, "likeness_low": s / 5 - 4, "likeness_high": s / 5 + 4,
-               "recommended": float(s == 200)} for s in (100, 200, 300)]  # fmt: skip
-    assert said in Page(render_page(make_content(card=card, checkpoints=points))).text
+def test_everything_that_was_promised_is_there(said: str, page: str) -> None:
+    assert said in Page(page).text
 
 
 def test_nothing_is_loaded_from_outside_and_the_browser_is_told_so(page: str) -> None:
@@ -150,7 +151,7 @@ def without(**missing: Any) -> str:
         ({"pictures": {}}, "The pictures themselves are missing"),
         ({"pairs": ()}, "No pairs can be shown: the baseline kept no pictures."),
         ({"manifest": None}, "dataset's description is missing"),
-        ({"sweep": (), "checkpoints": ()}, "Nothing is known of single checkpoints"),
+        ({"checkpoints": ()}, "Nothing is known of single checkpoints"),
     ],
 )  # fmt: skip
 def test_what_is_missing_leaves_a_sentence(missing: dict[str, Any], sentence: str) -> None:
@@ -173,7 +174,7 @@ def test_the_page_is_small_whatever_it_is_made_of() -> None:
     scores, sweep = make_scores(prompts=400, text=long), make_sweep() * 100
     content = make_content(
         card=card, comparison=make_comparison(card), scores=scores,
-        sweep=[{**row, "cell": float(i)} for i, row in enumerate(sweep)],
+        sweep=[{**row, "cell": float(i), "rank": i + 1.0} for i, row in enumerate(sweep)],
         loss=[{"step": float(i), "loss": 0.1, "holdout_loss": 0.2, "prior_loss": 0.3} for i in range(20_000)],
         manifest=make_manifest(*[long] * 500), pictures={}, pairs=[],
         sweep_pictures={0: [("x", "data:image/webp;base64," + noise[:ALL_CHARACTERS])]},

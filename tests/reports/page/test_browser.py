@@ -172,6 +172,8 @@ def test_another_measure_colours_the_same_cells(visit: Any) -> None:
     visited.page.select_option("#measure", "adherence_mean")
     assert visited.page.locator("#facets button").first.inner_text() == "0.300"
     assert visited.text("#count").startswith("24 of 24 cells reach 0.300")
+    visited.page.select_option("#measure", "confirm_similarity_mean")
+    assert visited.text("#count").startswith("4 of 24 cells reach 0.600; 0 below are dimmed, 20 were not measured.")
     visited.page.select_option("#measure", "detection_rate")
     assert visited.page.locator("#facets button").first.inner_text() == "100%"
 
@@ -181,9 +183,13 @@ def test_a_cell_that_is_clicked_shows_its_figures_and_pictures(visit: Any) -> No
     assert "chosen" in visited.text("#cell")
     visited.page.locator("#facets button").first.click()
     assert visited.text("#cell h3") == "Checkpoint 100, CFG 2, Sampler ddim, LoRA strength 0.8"
-    assert "Similarity, face pack 0.400" in visited.text("#cell")
+    assert "Similarity, face pack 0.400 (0.350 to 0.450)" in visited.text("#cell")
     alts = visited.page.eval_on_selector_all("#cell img", "(all) => all.map((image) => image.alt)")
     assert [alt.rsplit(", ", 1)[1] for alt in alts] == ["p00_s101", "p01_s101"]
+    visited.page.locator("#facets button.chosen").click()
+    assert "tied" in visited.text("#cell")
+    assert "Similarity, face pack, fresh seeds 0.750 (0.700 to 0.800)" in visited.text("#cell")
+    assert "4 of 6 pictures are not in this file" in visited.text("#cell")
 
 
 def test_a_grid_is_one_stop_of_the_tab_key_and_arrows_move_in_it(visit: Any) -> None:
@@ -243,6 +249,16 @@ def test_the_worst_pictures_come_first_and_the_others_on_request(visit: Any) -> 
     assert order(visited, "place") == list(range(20))
     visited.page.select_option("#order", "apart")
     assert order(visited, "similarity")[0] == pytest.approx(0.40)
+    visited.page.select_option("#order", "closeness")
+    assert order(visited, "similarity")[0] == pytest.approx(0.78)  # the one of prompt 9 that has a closeness
+
+
+def test_where_the_second_judge_decides_its_least_alike_come_first(visit: Any) -> None:
+    rows = [{**row, "second_similarity": 1 - row["similarity"]} for row in make_scores()]
+    visited = visit(make_content(card=make_card(gating_judge="second"), scores=rows))
+    assert visited.page.input_value("#order") == "second"
+    assert order(visited, "similarity")[0] == pytest.approx(0.78)
+    assert visited.text("#picture-count") == "9 of 20 pictures lie below 0.60; 12 are shown."
 
 
 def test_pictures_below_the_line_are_marked_counted_and_can_stand_alone(visit: Any) -> None:
@@ -270,7 +286,10 @@ def test_the_page_follows_the_reader_s_theme(visit: Any, scheme: str, bright: bo
 
 
 def test_a_page_from_which_everything_is_missing_has_no_error_either(visit: Any) -> None:
-    bare = make_content(loss=(), sweep=(), pairs=(), pictures={}, sweep_pictures={}, manifest=None, checkpoints=())
+    bare = make_content(
+        loss=(), sweep=(), pairs=(), pictures={}, sweep_pictures={}, manifest=None, checkpoints=(), choice=None,
+        calibration=None,
+    )  # fmt: skip
     visited = visit(bare, 390)
     assert visited.overflow() == 0
     assert "The sweep's cells are missing" in visited.text("#sweep")

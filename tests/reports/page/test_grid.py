@@ -1,8 +1,8 @@
 """The sweep as data for the grid."""
 
-from pages import cell, make_content, make_sweep
+from pages import make_content, make_sweep
 
-from stages.reports.page.grid import describe_sweep, find_marks
+from stages.reports.page.grid import describe_sweep
 
 
 def test_axes_hold_every_value_in_order_and_cells_their_place_on_each() -> None:
@@ -13,8 +13,27 @@ def test_axes_hold_every_value_in_order_and_cells_their_place_on_each() -> None:
         "strength": ["0.8", "1"], "mode": ["lora"], "base": ["base"],
     }  # fmt: skip
     assert len({tuple(one["at"].values()) for one in sweep["cells"]}) == len(sweep["cells"]) == 24
-    assert [measure["key"] for measure in sweep["measures"]][:2] == ["similarity_mean", "second_similarity_mean"]
-    assert sweep["threshold"] == 0.6
+    assert [measure["key"] for measure in sweep["measures"]][:2] == ["similarity_mean", "confirm_similarity_mean"]
+    assert [m["key"] for m in sweep["measures"] if m["line"] == 0.6] == ["similarity_mean", "confirm_similarity_mean"]
+    assert not [m["key"] for m in sweep["measures"] if "images" in m["key"] or m["key"].endswith(("_low", "_high"))]
+
+
+def test_a_cell_holds_its_values_intervals_pictures_and_marks() -> None:
+    sweep = describe_sweep(make_content())
+    assert sweep
+    first, *_, best = (sweep["cells"][n] for n in (0, 20))
+    assert "confirm_similarity_mean" not in first["v"]
+    assert (best["v"]["similarity_mean"], best["v"]["confirm_similarity_mean"]) == (0.8, 0.75)
+    assert best["r"]["confirm_similarity_mean"] == [0.7, 0.8]
+    assert (first["images"], best["images"]) == (2, 6)
+    assert {cell["n"]: cell["is"] for cell in sweep["cells"] if cell["is"]} == {20: ["chosen", "tied"], 23: ["tied"]}
+
+
+def test_the_best_cells_stay_where_there_are_too_many() -> None:
+    rows = [{**row, "cell": float(i), "rank": i + 1.0} for i, row in enumerate(make_sweep() * 50)]
+    sweep = describe_sweep(make_content(sweep=rows))
+    assert sweep
+    assert (sweep["left_out"], [one["n"] for one in sweep["cells"]]) == (200, list(range(1000)))
 
 
 def test_two_bases_of_one_name_are_told_apart_by_their_folders() -> None:
@@ -24,25 +43,7 @@ def test_two_bases_of_one_name_are_told_apart_by_their_folders() -> None:
     assert sweep["axes"][-1]["values"] == ["models/a/base", "models/b/base"]
 
 
-def test_the_chosen_cell_is_found_by_its_settings_and_tied_ones_by_number_or_settings() -> None:
-    rows = make_sweep()
-    best = cell().model_dump()
-    (chosen,) = [row["cell"] for row in rows if (row["checkpoint"], row["guidance"], row["sampler"], row["strength"]) ==
-                 (300, 3, "ddim", 1)]  # fmt: skip
-    marks = find_marks(
-        {
-            "best": best,
-            "tied": [3, best],
-            "confirmed": [best | {"checkpoint": 100, "lora": "models/lora/x-100.safetensors"}],
-        },
-        rows,
-    )
-    assert marks[int(chosen)] == ["chosen", "tied"]
-    assert marks[3][0] == "tied"
-    assert sorted(mark for some in marks.values() for mark in some) == ["chosen", "confirmed", "tied", "tied"]
-
-
 def test_a_sweep_in_which_nothing_was_measured_is_no_grid() -> None:
     assert describe_sweep(make_content(sweep=[])) is None
-    bare = [{"cell": 0.0, "checkpoint": 100.0, "similarity_mean": None}]
+    bare = [{"cell": 0.0, "checkpoint": 100.0, "similarity_mean": None, "rank": 1.0}]
     assert describe_sweep(make_content(sweep=bare)) is None
