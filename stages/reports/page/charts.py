@@ -156,7 +156,8 @@ def _upright(ys: Sequence[float]) -> Scale:
 
 def _draw_mark(mark: Mark, x: Scale, number: int) -> list[Markup]:
     """A line through the chart with its text above, a row of text for each mark."""
-    place, anchor = x.percent(mark.x), "end" if x.place(mark.x) > 50 else "start"
+    place, at = x.percent(mark.x), x.place(mark.x)
+    anchor = "start" if at < 25 else "end" if at > 75 else "middle"  # inside the chart on a phone, too
     return [
         tag("line", x1=place, x2=place, y1="0", y2="100%", class_="mark"),
         tag("text", mark.text, x=place, y="0", dy=f"{-0.5 - 1.2 * number:g}em", text_anchor=anchor, class_="marked"),

@@ -60,7 +60,7 @@ def tiles(card: Scorecard) -> list[tuple[str, str, str]]:
     """The figures to take away: name, value, what to hold it against."""
     found = round(card.face_detection_rate * card.images_evaluated)
     asked = card.thresholds.get("realism")
-    decides = {"faces": "", "second": ""} | {card.gating_judge: "; it decides"}
+    decides = {"faces": "", "second": ""} | {card.gating_judge: ", decides"}
     return [
         (
             "Likeness, face pack",

@@ -77,7 +77,7 @@ def test_the_recommendation_and_the_grade_are_the_first_heading(page: str) -> No
     ["Second judge 70 68 to 80", "Skin texture 0.30", "0.60 missed", "IMPROVED", "INCONCLUSIVE about 26 more pictures",
      "train.rank 16 32", "holdout photos", "recommended", "2 photos are the same file", "2" * 64, "research only",
      "v2 beside v3", "Lost most", "least alike first", "ss_network_dim 32", "Yaw 12.500",
-     "Copying clear A sentence about copying.", "Copies of training photos 5% 0% to 15% 0%", "it decides",
+     "Copying clear A sentence about copying.", "Copies of training photos 5% 0% to 15% 0%", "of 100 (68 to 80), decides",
      "correlate with 0.81 (0.60 to 0.90, Spearman)", "Only 8 holdout photos show skin.", "No left profile: add 2.",
      "refuses 1 of 10 (0% to 40%) of this person's photos", "Frontal 14 76 68 to 80 71 68 to 80 its own, 12 photos",
      "1 more cannot be told from the best", "3 improved 3 regressed 3 equivalent 2 inconclusive of 11 measures"],

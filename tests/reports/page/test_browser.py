@@ -258,7 +258,7 @@ def test_where_the_second_judge_decides_its_least_alike_come_first(visit: Any) -
     visited = visit(make_content(card=make_card(gating_judge="second"), scores=rows))
     assert visited.page.input_value("#order") == "second"
     assert order(visited, "similarity")[0] == pytest.approx(0.78)
-    assert visited.text("#picture-count") == "9 of 20 pictures lie below 0.60; 12 are shown."
+    assert visited.text("#picture-count") == "19 of 20 pictures lie below 0.60; 12 are shown."
 
 
 def test_pictures_below_the_line_are_marked_counted_and_can_stand_alone(visit: Any) -> None:
