@@ -10,7 +10,9 @@ from stages.reports.page.content import Content, Row, interval_of
 from stages.reports.page.words import name_of, show_interval, show_number
 
 LOSSES = {"loss": "training photos", "holdout_loss": "holdout photos", "prior_loss": "regularization images"}
-NO_MEASURES = frozenset({"checkpoint", "images", "guidance", "strength", "recommended", "overfits"})
+NO_MEASURES = frozenset(
+    {"checkpoint", "images", "guidance", "strength", "recommended", "overfits", "pass_rate", "detection_rate"}
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Chart:
     drawing: Markup
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    marks: int  # rows of text above the drawing
 
 
 def loss_chart(content: Content) -> Chart | None:
@@ -39,12 +42,12 @@ def loss_chart(content: Content) -> Chart | None:
     return Chart(
         "Loss by training step", [(line.style, line.name) for line in lines],
         draw_curves(lines, marks, "training step", says), ["step", *(line.name for line in lines)],
-        _table(lines),
+        _table(lines), len(marks),
     )  # fmt: skip
 
 
 def checkpoint_charts(content: Content) -> list[Chart]:
-    """What each checkpoint is worth: a chart of every column of checkpoints.csv that holds numbers."""
+    """What each checkpoint is worth: a chart of every mean and loss in checkpoints.csv."""
     marks = _marks(content)
     names = [name for name in (content.checkpoints[0] if content.checkpoints else ()) if _is_measure(name)]
     charts = [_checkpoint_chart(name, _points(content.checkpoints, "checkpoint", name), marks) for name in names]
@@ -63,7 +66,9 @@ def _marks(content: Content) -> list[Mark]:
     marks.append(Mark(used, f"recommended and used: {used}" if used in recommended else f"used: {used}"))
     if content.choice and content.choice.overfits_from is not None:
         step = content.choice.overfits_from
-        marks.append(Mark(step, f"overfits from step {step}"))
+        if step not in [mark.x for mark in marks]:
+            return [*marks, Mark(step, f"overfits from step {step}")]
+        return [Mark(m.x, f"{m.text}, overfits from here" if m.x == step else m.text) for m in marks]
     return marks
 
 
@@ -79,7 +84,7 @@ def _checkpoint_chart(name: str, points: list[Point], marks: Sequence[Mark]) -> 
     inside = [mark for mark in marks if first.x <= mark.x <= last.x]
     drawing = draw_curves([line], inside, "training step", says)
     rows = [[f"{p.x:g}", show_number(name, p.y), show_interval(name, p.low, p.high)] for p in points]
-    return Chart(name_of(name), [], drawing, ["step", "value", "95% interval"], rows)
+    return Chart(name_of(name), [], drawing, ["step", "value", "95% interval"], rows, len(inside))
 
 
 def _points(rows: Iterable[Row], x: str, y: str) -> list[Point]:

@@ -186,6 +186,9 @@ def test_a_cell_that_is_clicked_shows_its_figures_and_pictures(visit: Any) -> No
     assert "Similarity, face pack 0.400 (0.350 to 0.450)" in visited.text("#cell")
     alts = visited.page.eval_on_selector_all("#cell img", "(all) => all.map((image) => image.alt)")
     assert [alt.rsplit(", ", 1)[1] for alt in alts] == ["p00_s101", "p01_s101"]
+    marks = "(e) => getComputedStyle(e, '::after').content"
+    assert visited.page.eval_on_selector("#facets button.chosen", marks) == '"★"'  # though it is one of the tied
+    assert visited.page.eval_on_selector("#facets button.tied:not(.chosen)", marks) == '"="'
     visited.page.locator("#facets button.chosen").click()
     assert "tied" in visited.text("#cell")
     assert "Similarity, face pack, fresh seeds 0.750 (0.700 to 0.800)" in visited.text("#cell")

@@ -21,11 +21,11 @@ def test_without_measured_losses_there_is_no_chart() -> None:
 def test_every_measured_column_of_checkpoints_is_a_chart_with_its_interval() -> None:
     charts = checkpoint_charts(make_content())
     assert [chart.title for chart in charts] == [
-        "Similarity, face pack", "Pictures that pass", "Face found", "Similarity, second judge", "Prompt adherence",
+        "Similarity, face pack", "Similarity, second judge", "Prompt adherence",
         "Loss on holdout photos",
     ]  # fmt: skip
     assert charts[0].rows[:2] == [["100", "0.600", "0.550 to 0.650"], ["200", "0.700", "0.650 to 0.750"]]
-    assert charts[4].rows[0] == ["100", "0.300", ""]
+    assert charts[2].rows[0] == ["100", "0.300", ""]
 
 
 def test_a_column_without_a_number_is_no_chart() -> None:
@@ -42,8 +42,11 @@ def test_the_recommended_checkpoint_and_the_used_one_are_marked() -> None:
 
 
 def test_the_step_from_which_the_training_overfits_is_marked_where_there_is_one() -> None:
-    overfits = make_content(choice=make_choice(overfits_from=200))
-    assert "overfits from step 200" in checkpoint_charts(overfits)[0].drawing
+    overfits = checkpoint_charts(make_content(choice=make_choice(overfits_from=100)))[0]
+    assert "overfits from step 100" in overfits.drawing
+    assert overfits.marks == 3  # recommended: 200, used: 300
+    there = checkpoint_charts(make_content(choice=make_choice(overfits_from=200)))[0]
+    assert "recommended: 200, overfits from here" in there.drawing
     assert "overfits" not in checkpoint_charts(make_content())[0].drawing
 
 
