@@ -1,7 +1,7 @@
 """Does the measuring tell the truth about LoRAs?  Train some of which it is known, and judge them by the pipeline.
 
-    python -m miniature.truth            trains and judges what is missing, writes miniature/truth.json (an hour, two cores)
-    python -m miniature.truth --table    prints the tables of docs/measuring.md
+    python -m miniature.truth          trains what is missing, writes miniature/truth.json (an hour, two cores)
+    python -m miniature.truth --table  prints the tables of docs/measuring.md
 
 Mixtures: one recipe is trained on eight people on the way from a development person to the persona, and every LoRA is
 judged against the persona's photos.  The more of the persona is in a person, the more alike both judges must find her.
@@ -12,7 +12,7 @@ images, and the same judged against somebody else's photos.  Each fault must rai
 The persona is a judge of mixtures here and nothing else.  No limit was set by looking at this study's results; they
 stand in conf/thresholds and come from elsewhere:
 
-* wrong_identity 25, copying 105: a stranger is 0 and a real photo 100 by definition.  On drawn pictures of development
+* wrong_identity 25, copying 100: a stranger is 0 and a real photo 100 by definition.  On drawn pictures of development
   people (tests/test_truth.py) a second judge that knows fewer people apart puts strangers up to 25.
 * leaking 50: half of the way from nobody in particular to the person.  Development people's LoRAs with regularization
   images keep 66 to 97 points in earlier trials, those without 11 to 30.
@@ -175,8 +175,8 @@ def render_tables(result: dict[str, Any]) -> str:
     lines += [f"| {m['fraction']:.0%} | {m['likeness']:.0f} | {m['second_likeness']:.0f} |" for m in result["mixtures"]]
     rho = [f"{r['rho']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for r in result["spearman"].values()]
     lines += [f"| **Spearman** | {rho[0]} | {rho[1]} |", ""]
-    lines += ["| LoRA | likeness | second judge | prior preservation | memorised (base) | adherence | flags | must be up |",
-              "|---|---:|---:|---:|---:|---:|---|---|"]  # fmt: skip
+    columns = ("likeness", "second judge", "prior preservation", "memorised (base)", "adherence", "flags", "must be up")
+    lines += [f"| LoRA | {' | '.join(columns)} |", "|---|---:|---:|---:|---:|---:|---|---|"]
     for name, case in result["cases"].items():
         lines.append(
             f"| {name} | {case['likeness']:.0f} | {case['second_likeness']:.0f} | {case['prior_preservation']:.0f} "

@@ -32,9 +32,9 @@ class Viewers:
 
     faces: FaceJudge
     text_image: TextImageJudge
-    pose: Pose = Pose()
+    pose: Pose = field(default_factory=Pose)
     asks: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # aspect -> labels and texts for CLIP
-    limits: CoverageLimits = CoverageLimits()
+    limits: CoverageLimits = field(default_factory=CoverageLimits)
 
 
 @dataclass(frozen=True)
