@@ -70,7 +70,7 @@ class Agreement(_Closed):
 
 
 class Diversity(_Closed):
-    """How much pictures differ from each other: 0 where all are one picture; null where there was nothing to compare."""
+    """How much pictures differ from each other: 0 where all are one; null where there was nothing to compare."""
 
     within: float | None = Field(description="mean CLIP distance (1 - cosine) of pictures of one prompt")
     within_interval: Interval | None

@@ -1,4 +1,4 @@
-"""Sections of params.yaml that say how faces are read and which numbers raise a flag, a warning or a piece of advice."""
+"""Sections of params.yaml that say how faces are read and which numbers raise a flag, a warning or an advice."""
 
 from typing import Annotated, Self
 
@@ -28,7 +28,7 @@ class Pose(Section):
 class FlagLimits(Section):
     """Where a version is flagged.  An interval must lie beyond the limit as a whole: chance alone raises no flag."""
 
-    copying: float = Field(105.0, description="likeness, ruler points; above 100 is more alike than real photos are")
+    copying: float = Field(100.0, description="likeness, ruler points, above which pictures are more alike than photos")
     wrong_identity: float = Field(25.0, description="likeness, ruler points, under which the LoRA draws somebody else")
     leaking: float = Field(50.0, description="prior preservation, points, under which the class word is the person")
     closer_than: Fraction = Field(

@@ -136,7 +136,7 @@ def raise_flags(
         limits: thresholds.flags.
     """
     alike, (kept, keeping) = likeness[1], prior
-    close = ours.loc[ours["closeness"].idxmax()]
+    close = ours.iloc[int(ours["closeness"].to_numpy().argmax())]
     copies = int(ours["memorised"].sum())
     return [
         _flag("copying", likeness, limits.copying, alike.low > limits.copying,

@@ -32,9 +32,9 @@ class Viewers:
 
     faces: FaceJudge
     text_image: TextImageJudge
-    pose: Pose = Pose()
+    pose: Pose = field(default_factory=Pose)
     asks: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # aspect -> labels and texts for CLIP
-    limits: CoverageLimits = CoverageLimits()
+    limits: CoverageLimits = field(default_factory=CoverageLimits)
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ def gather_facts(
             read = list(pool.map(lambda name: _read(photos, captions, name, files[name]), group))
             pictures = [pixels for pixels, _ in read]
             faces: list[Face | None] = viewers.faces.faces(pictures) if viewers else [None] * len(group)
-            embeddings = viewers.text_image.embed_images(pictures) if viewers else [None] * len(group)
-            answers = _ask(embeddings, viewers) if viewers else {}
+            embedded_ND = viewers.text_image.embed_images(pictures) if viewers else None
+            answers = {} if viewers is None or embedded_ND is None else _ask(embedded_ND, viewers)
             for i, ((pixels, fields), face) in enumerate(zip(read, faces, strict=True)):
                 seen = _look(pixels, face, side, looked=viewers is not None)
                 if viewers is not None:
                     own = {aspect: found[i] for aspect, found in answers.items()}
                     seen |= _describe(pixels, face, fields["caption_text"], own, viewers)
-                yield Facts(fields | seen, embeddings[i])
+                yield Facts(fields | seen, None if embedded_ND is None else embedded_ND[i])
 
 
 def _read(photos: Path, captions: Path, name: str, caption_file: str) -> tuple[np.ndarray, dict[str, Any]]:

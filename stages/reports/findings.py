@@ -53,8 +53,8 @@ def render_judges(card: Scorecard) -> str:
     apart = abs(card.likeness - card.second_likeness)
     if agreement and agreement.correlation is not None and agreement.correlation_interval:
         lines.append(
-            f"over {agreement.images} pictures with a face their similarities correlate with {agreement.correlation:.2f} "
-            f"({_range(agreement.correlation_interval, 2)}; Spearman)"
+            f"over {agreement.images} pictures with a face their similarities correlate with "
+            f"{agreement.correlation:.2f} ({_range(agreement.correlation_interval, 2)}; Spearman)"
         )
     if agreement and agreement.alarm and agreement.conditioned:
         shown = JUDGES[agreement.conditioned]
@@ -108,7 +108,8 @@ def _closest(rows: Sequence[dict[str, Any]]) -> str:
 def _diversity(found: Diversity) -> list[str]:
     lines = []
     for name, unit, within, interval, base, across, real in (
-        ("diversity", "CLIP distance", found.within, found.within_interval, found.base_within, found.across, found.real),
+        ("diversity", "CLIP distance", found.within, found.within_interval, found.base_within, found.across,
+         found.real),
         ("pose and expression", "landmark distance", found.pose_within, found.pose_within_interval,
          found.base_pose_within, found.pose_across, found.pose_real),
     ):  # fmt: skip
@@ -121,8 +122,10 @@ def _diversity(found: Diversity) -> list[str]:
 
 def render_calibration(calibration: Calibration) -> str:
     """How the thresholds divide this person's photos from other people."""
-    lines = ["| judge | threshold | refuses of this person's photos | lets pass of other people | threshold for "
-             f"{calibration.faces.strict.far:.0%} of others | refuses there |", "|---|---:|---|---|---|---|"]  # fmt: skip
+    strict = f"threshold for {calibration.faces.strict.far:.0%} of others"
+    lines = [f"| judge | threshold | refuses of this person's photos | lets pass of other people | {strict} "
+             "| refuses there |",
+             "|---|---:|---|---|---|---|"]  # fmt: skip
     for name, judge in (("face pack", calibration.faces), ("second judge", calibration.second)):
         refused = _rate(judge.strict.frr) if judge.strict.value is not None else ""
         lines.append(
@@ -130,9 +133,9 @@ def render_calibration(calibration: Calibration) -> str:
         )
     lines += [
         "",
-        f"The person: training photos, one of each moment, against {calibration.references} holdout photos. Other people: "
-        f"{calibration.class_images} class images and {calibration.base_pictures} pictures of the base model. Intervals: "
-        "95%, Clopper-Pearson; of a threshold, order statistics.",
+        f"The person: training photos, one of each moment, against {calibration.references} holdout photos. Other "
+        f"people: {calibration.class_images} class images and {calibration.base_pictures} pictures of the base model. "
+        "Intervals: 95%, Clopper-Pearson; of a threshold, order statistics.",
     ]
     return "\n".join(lines)
 

@@ -55,8 +55,8 @@ def flag(name: str, raised: bool) -> Flag:
 
 
 def row(name: str, number: int, closeness: float) -> dict[str, Any]:
-    return dict.fromkeys(PER_IMAGE_COLUMNS, 0.5) | {"set": name, "file": f"{name}/p{number:02d}.png", "closeness": closeness, "nearest_photo": f"{number}.jpg",
-         "prompt": "a", "face_found": 1}  # fmt: skip
+    own = {"set": name, "file": f"{name}/p{number:02d}.png", "closeness": closeness, "nearest_photo": f"{number}.jpg"}
+    return dict.fromkeys(PER_IMAGE_COLUMNS, 0.5) | own | {"prompt": "a", "face_found": 1}
 
 
 ROWS = [row("lora", number, float(number)) for number in range(5)] + [row("base", 0, 9.0)]
