@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from miniature.sweep_study import RECORDED
 from miniature.trial import ALONE, make_workspace, recipe_params, run_stage
 from stages.contracts.paths import PARAMS
 from stages.contracts.settings import Dataset, Judges, Machine, Sweep, read_yaml
@@ -24,7 +25,6 @@ from stages.flows.sweeping import Sheet
 from stages.reports.tables import write_table
 from stages.sweep import choose_checkpoints, make_grid
 
-RESULT = Path(__file__).parent / "sweep_scores.csv"
 WORLDS = (("dev1", 1), ("dev3", 3))  # identity and training seed
 SEEDS = tuple(range(101, 117))
 DRAWN = Path("data/recorded")  # beside the trial's own pictures
@@ -55,7 +55,7 @@ def record_world(identity: str, seed: int) -> pd.DataFrame:
     folder = make_workspace(identity, recipe_params("v3", identity, seed, ALONE))
     for stage in ("caption", "manifest", "regularize", "train"):
         run_stage(folder, stage)
-    recorded = folder / RESULT.name
+    recorded = folder / RECORDED.name
     if not recorded.exists():
         os.chdir(folder)
         rows = [{"world": f"{identity}-{seed}"} | row for row in record(read_yaml(PARAMS))]
@@ -68,8 +68,8 @@ def main() -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(record_world, *zip(*WORLDS, strict=True)))
     rows = pd.concat(found).to_dict("records")
-    write_table(RESULT, rows, list(rows[0]))
-    print(RESULT)
+    write_table(RECORDED, rows, list(rows[0]))
+    print(RECORDED)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from miniature.sweep_scores import RESULT as RECORDED
 from stages.measures.racing import order_instances, race
 from stages.measures.selection import Cost, decide, estimate_means, find_contenders
 from stages.runtime.files import write_json
 
+RECORDED = Path(__file__).parent / "sweep_scores.csv"
 CURSE, RACE = Path(__file__).parent / "sweep_curse.json", Path(__file__).parent / "sweep_race.json"
 LEADERS, BLOCK = 12, 4  # conf/sweep/lora.yaml
 PROMPTS = 4

@@ -13,7 +13,7 @@ from stages.contracts.settings import Sweep
 from stages.flows.scoring import Score
 from stages.flows.sweeping import Instance, Outcome, Sheet
 from stages.measures.overfitting import find_overfitting, find_turn
-from stages.measures.selection import LEVEL, mean_interval
+from stages.measures.selection import TIED_LEVEL, mean_interval
 from stages.runtime.errors import UserError
 
 FIGURES = ("similarity_mean", "similarity_mean_low", "similarity_mean_high", "similarity_sd", "pass_rate",
@@ -86,7 +86,7 @@ def make_choice(
     if outcome.decision is not None:
         confirmation = Confirmation(
             naive=_cell(rows[outcome.ranked[0]]), naive_again=_cell(rows[outcome.ranked[0]], "confirm_"),
-            left_out=outcome.left_out, images=len(sheet.fresh), level=LEVEL,
+            left_out=outcome.left_out, images=len(sheet.fresh), level=TIED_LEVEL,
         )  # fmt: skip
     return Choice(
         best=_cell(rows[outcome.chosen], "confirm_" if confirmation else ""), worst=_cell(rows[outcome.ranked[-1]]),

@@ -18,7 +18,8 @@ from scipy import stats
 
 from stages.measures.verdict import adjust_holm
 
-LEVEL = 0.05  # p below which a cell counts as worse
+LEVEL = 0.05  # p below which a cell counts as worse, and is not drawn again
+TIED_LEVEL = 0.01  # p below which fresh pictures shut a cell out: what they shut out they flatter, at .05 by up to .003
 TIE = 1e-9  # means that differ by less are equal: sums round
 
 
@@ -118,7 +119,7 @@ def decide(scores_KM: np.ndarray, costs: Sequence[Cost]) -> Decision:
     """The best of the leaders on fresh pictures, and the cells that it cannot be told from.
 
     Every other leader is tested against the best with Holm's correction, so the truly best leader is among the tied in
-    at least 1 - LEVEL of all sweeps (a subset selection: Gupta 1965, doi:10.1080/00401706.1965.10490251).
+    at least 1 - TIED_LEVEL of all sweeps (a subset selection: Gupta 1965, doi:10.1080/00401706.1965.10490251).
 
     Args:
         scores_KM: K leaders, best on the first pictures first, the same M fresh instances each.
@@ -129,7 +130,7 @@ def decide(scores_KM: np.ndarray, costs: Sequence[Cost]) -> Decision:
     others = [cell for cell in range(len(costs)) if cell != best]
     p_K = np.ones(len(costs))
     p_K[others] = adjust_holm(test_worse(scores_KM, best)[others])
-    tied = sorted((cell for cell in ranked if p_K[cell] >= LEVEL), key=lambda cell: costs[cell].key)
+    tied = sorted((cell for cell in ranked if p_K[cell] >= TIED_LEVEL), key=lambda cell: costs[cell].key)
     return Decision(best, tuple(tied), tuple(float(p) for p in p_K))
 
 
