@@ -1,19 +1,23 @@
-"""Record a sweep's scores picture by picture, so that ways of sweeping can be compared without drawing anything.
+"""Record sweeps picture by picture, so that ways of sweeping can be compared without drawing anything.
 
-    python -m miniature.sweep_scores WORKSPACE OUTPUT      draws what is missing (minutes), writes a CSV
+    python -m miniature.sweep_scores      writes miniature/sweep_scores.csv
 
-WORKSPACE is a finished trial of a development identity (``python -m miniature.trial v3 --identity dev7``).  Every cell
-of its sweep is drawn on every prompt with SEEDS seeds; a row of the CSV is a cell, a column p0_s101 is the similarity
-of its picture of prompt 0 with seed 101.  tests/data/sweep_scores.csv was made so; tests/measures/test_replay.py replays it.
+Trains recipe v3 on the development identities of WORLDS as ``miniature.trial`` does, then draws every cell of each
+one's sweep on every prompt with all of SEEDS, two worlds at a time.  A run that was interrupted goes on where it was.
+A row of the file is a cell, a column p0_s101 the similarity of its picture of prompt 0 with seed 101.
 """
 
-import argparse
 import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from miniature.sweep_study import RECORDED
+from miniature.trial import ALONE, make_workspace, recipe_params, run_stage
 from stages.contracts.paths import PARAMS
 from stages.contracts.settings import Dataset, Judges, Machine, Sweep, read_yaml
 from stages.flows.scoring import open_studio
@@ -21,18 +25,19 @@ from stages.flows.sweeping import Sheet
 from stages.reports.tables import write_table
 from stages.sweep import choose_checkpoints, make_grid
 
+WORLDS = (("dev1", 1), ("dev3", 3))  # identity and training seed
 SEEDS = tuple(range(101, 117))
 DRAWN = Path("data/recorded")  # beside the trial's own pictures
 
 
-def record(sections: dict[str, Any]) -> list[dict[str, Any]]:
-    """Draw and score every cell of the workspace's sweep with all SEEDS; a row per cell.
+def record(sections: dict[str, Any], seeds: tuple[int, ...] = SEEDS) -> list[dict[str, Any]]:
+    """Draw and score every cell of a sweep with all ``seeds``; a row per cell.
 
     Args:
-        sections: of the workspace's params.yaml, the working directory.
+        sections: of the params.yaml of the working directory.
     """
     dataset, judges, machine = Dataset(**sections["dataset"]), Judges(**sections["judges"]), Machine(threads=1)
-    sweep = Sweep(**sections["sweep"] | {"seeds": SEEDS[:1], "confirm_seeds": SEEDS[1:]})
+    sweep = Sweep(**sections["sweep"] | {"seeds": seeds[:1], "confirm_seeds": seeds[1:]})
     cells = make_grid(sweep, choose_checkpoints(dataset.name, sweep.checkpoints))
     sheet = Sheet(cells, sweep, dataset, DRAWN)
     instances = sorted(sheet.first + sheet.fresh)
@@ -45,16 +50,26 @@ def record(sections: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def record_world(identity: str, seed: int) -> pd.DataFrame:
+    """Train and record, unless that was done."""
+    folder = make_workspace(identity, recipe_params("v3", identity, seed, ALONE))
+    for stage in ("caption", "manifest", "regularize", "train"):
+        run_stage(folder, stage)
+    recorded = folder / RECORDED.name
+    if not recorded.exists():
+        os.chdir(folder)
+        rows = [{"world": f"{identity}-{seed}"} | row for row in record(read_yaml(PARAMS))]
+        write_table(recorded, rows, list(rows[0]))
+    return pd.read_csv(recorded)
+
+
 def main() -> None:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workspace", type=Path, help="folder with params.yaml, photos, manifest and LoRA files")
-    parser.add_argument("output", type=Path)
-    arguments = parser.parse_args()
-    output = arguments.output.absolute()
-    os.chdir(arguments.workspace)
-    rows = record(read_yaml(PARAMS))
-    write_table(output, rows, list(rows[0]))
+    """Record every world in a process of its own, two at a time."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(record_world, *zip(*WORLDS, strict=True)))
+    rows = pd.concat(found).to_dict("records")
+    write_table(RECORDED, rows, list(rows[0]))
+    print(RECORDED)
 
 
 if __name__ == "__main__":

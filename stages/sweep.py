@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from stages.contracts.lora import find_checkpoints
+from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import (
     CHECKPOINTS,
     SWEEP_IMAGES,
@@ -23,8 +24,16 @@ from stages.contracts.paths import (
 )
 from stages.contracts.scorecard import Settings, write_choice
 from stages.contracts.settings import Dataset, Judges, Section, Sweep, Thresholds, read_machine, read_params
-from stages.flows.scoring import open_studio
-from stages.flows.sweep_tables import list_pictures, make_choice, read_holdout_losses, summarise, trace_checkpoints
+from stages.flows.nearest_photos import measure_nearest
+from stages.flows.scoring import Studio, open_studio
+from stages.flows.sweep_tables import (
+    judged_instances,
+    list_pictures,
+    make_choice,
+    read_holdout_losses,
+    summarise,
+    trace_checkpoints,
+)
 from stages.flows.sweeping import Outcome, Sheet, run_sweep
 from stages.reports.montage import montage
 from stages.reports.sweep import describe_choice, label_row, pick_rows
@@ -82,11 +91,14 @@ def show(rows: Sequence[dict[str, Any]], sheet: Sheet) -> np.ndarray:
     return montage(pictures, [label_row(row) for row in shown])
 
 
-def write_results(sheet: Sheet, outcome: Outcome, losses: dict[int, float], params: Params) -> None:
+def write_results(sheet: Sheet, outcome: Outcome, losses: dict[int, float], studio: Studio, params: Params) -> None:
     """Write tables, choice and montage, and say what was chosen."""
-    face_pass = params.thresholds.face_pass
+    face_pass, seen = params.thresholds.face_pass, judged_instances(sheet, outcome)
     rows = summarise(sheet, outcome, face_pass)
-    curve, overfits_from = trace_checkpoints(sheet, outcome, losses, face_pass)
+    places = {step: [sheet.shots[cell][i].path for i in seen] for step, cell in outcome.curve.items()}
+    judge = studio.instruments.text_image
+    nearest = measure_nearest(places, params.dataset, read_manifest(), params.sweep.resolution, judge)
+    curve, overfits_from = trace_checkpoints(sheet, outcome, losses, nearest, face_pass)
     choice = make_choice(rows, sheet, outcome, params.sweep, overfits_from)
     best = sorted(rows, key=lambda row: row["rank"])[:10]
     write_table(SWEEP_SUMMARY, rows, list(rows[0]))
@@ -104,7 +116,7 @@ def main() -> None:
     losses, sheet = read_holdout_losses(), Sheet(cells, params.sweep, params.dataset)
     shots = sheet.every_shot()
     with open_studio(params.sweep, params.dataset, params.judges, machine, shots, SWEEP_IMAGES) as studio:
-        write_results(sheet, run_sweep(sheet, studio, params.sweep), losses, params)
+        write_results(sheet, run_sweep(sheet, studio, params.sweep), losses, studio, params)
 
 
 if __name__ == "__main__":

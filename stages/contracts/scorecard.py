@@ -74,6 +74,7 @@ class Cell(Settings):
 class Tied(Cell):
     """A cell that fresh pictures do not tell from the best, with its scores on them."""
 
+    cell: int = Field(description="its number in metrics/sweep_summary.csv")
     p_worse: float = Field(description="of being worse than the best of them, Holm-adjusted; 1 for the best itself")
 
 
@@ -84,9 +85,7 @@ class Confirmation(BaseModel):
 
     naive: Cell = Field(description="best on the first seeds, with their scores: flattered by having been chosen")
     naive_again: Cell = Field(description="the same cell's scores on the fresh seeds")
-    tied: tuple[Tied, ...] = Field(description="the best on fresh seeds and what it cannot be told from, cheapest first")
-    leaders: int = Field(description="cells that were drawn again to decide")
-    left_out: int = Field(description="cells that might be as good and were not drawn again: sweep.leaders are the most")
+    left_out: int = Field(description="cells that may be as good and were not drawn again: sweep.leaders are the most")
     images: int = Field(description="fresh pictures of each")
     level: float = Field(description="p below which a cell is worse (paired Student's t, one-sided, Holm)")
 
@@ -96,11 +95,13 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    best: Cell = Field(description="chosen: the cheapest of the tied; its scores are those of the fresh seeds")
+    best: Cell = Field(description="chosen: of the tied the best on the first seeds; its scores are the fresh seeds'")
     worst: Cell = Field(description="on the first seeds")
     cells: int
     images: int = Field(description="all that were drawn")
     strategy: Literal["grid", "race"] = "grid"
+    tied: tuple[Tied, ...] = Field((), description="best on the fresh seeds and what is like it; cheapest first")
+    confirmed: tuple[int, ...] = Field((), description="numbers of the cells that were drawn again, best first")
     confirmation: Confirmation | None = Field(None, description="None where there was one cell and nothing to choose")
     overfits_from: int | None = Field(None, description="training step; None where the curve shows no overfitting")
 

@@ -119,7 +119,9 @@ class Sweep(Draw):
     def _fresh(cls, confirm: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         used = sorted(set(confirm) & set(info.data.get("seeds", ())))
         if used:
-            raise ValueError(f"{', '.join(map(str, used))} chose already, in seeds; a choice is confirmed on fresh seeds")
+            raise ValueError(
+                f"{', '.join(map(str, used))} chose already, in seeds; a choice is confirmed on fresh seeds"
+            )
         return confirm
 
     @field_validator("seeds", "confirm_seeds")

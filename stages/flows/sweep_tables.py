@@ -13,11 +13,11 @@ from stages.contracts.settings import Sweep
 from stages.flows.scoring import Score
 from stages.flows.sweeping import Instance, Outcome, Sheet
 from stages.measures.overfitting import find_overfitting, find_turn
-from stages.measures.selection import LEVEL, mean_interval
+from stages.measures.selection import TIED_LEVEL, mean_interval
 from stages.runtime.errors import UserError
 
-FIGURES = ("similarity_mean", "similarity_low", "similarity_high", "similarity_sd", "pass_rate", "detection_rate",
-           "second_similarity_mean", "adherence_mean")  # fmt: skip
+FIGURES = ("similarity_mean", "similarity_mean_low", "similarity_mean_high", "similarity_sd", "pass_rate",
+           "detection_rate", "second_similarity_mean", "adherence_mean")  # fmt: skip
 
 
 def figures(scores: Sequence[Score], face_pass: float) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def figures(scores: Sequence[Score], face_pass: float) -> dict[str, Any]:
     similarity = np.array([score.similarity for score in scores])
     low, high = mean_interval(similarity)
     return {
-        "images": len(scores), "similarity_mean": float(similarity.mean()), "similarity_low": low,
-        "similarity_high": high, "similarity_sd": float(similarity.std(ddof=1)) if len(scores) > 1 else 0.0,
+        "images": len(scores), "similarity_mean": float(similarity.mean()), "similarity_mean_low": low,
+        "similarity_mean_high": high, "similarity_sd": float(similarity.std(ddof=1)) if len(scores) > 1 else 0.0,
         "pass_rate": float(np.mean([score.passes(face_pass) for score in scores])),
         "detection_rate": float(np.mean([score.face_found for score in scores])),
         "second_similarity_mean": float(np.mean([score.second_similarity for score in scores])),
@@ -51,14 +51,14 @@ def summarise(sheet: Sheet, outcome: Outcome, face_pass: float) -> list[dict[str
     """
     rows = []
     p_worse = dict(zip(outcome.leaders, outcome.decision.p_worse, strict=True)) if outcome.decision else {}
-    tied = {outcome.leaders[row] for row in outcome.decision.tied} if outcome.decision else set()
     for number, cell in enumerate(sheet.cells):
         first = figures(_scores(sheet, number, sheet.first), face_pass)
         again = figures(_scores(sheet, number, sheet.fresh), face_pass)
         rows.append(
             {"cell": number} | cell.model_dump() | first | {"similarity_mean": outcome.means[number]}
             | {f"confirm_{name}": value for name, value in again.items()}
-            | {"p_worse": p_worse.get(number), "leader": int(number in outcome.leaders), "tied": int(number in tied),
+            | {"p_worse": p_worse.get(number), "leader": int(number in outcome.leaders),
+               "tied": int(number in outcome.tied), "cheapest": int(number == outcome.tied[0]),
                "chosen": int(number == outcome.chosen), "rank": outcome.ranked.index(number) + 1}
         )  # fmt: skip
     return rows
@@ -71,24 +71,27 @@ def _cell(row: dict[str, Any], prefix: str = "") -> Cell:
     return Cell(**settings | measured)
 
 
+def _tied(rows: Sequence[dict[str, Any]], outcome: Outcome) -> tuple[Tied, ...]:
+    return tuple(
+        Tied(**_cell(rows[cell], "confirm_").model_dump(), cell=cell, p_worse=rows[cell]["p_worse"])
+        for cell in outcome.tied
+    )
+
+
 def make_choice(
     rows: Sequence[dict[str, Any]], sheet: Sheet, outcome: Outcome, sweep: Sweep, overfits_from: int | None
 ) -> Choice:
     """The cell to use and how it was found; ``rows`` are those of ``summarise``."""
     confirmation = None
     if outcome.decision is not None:
-        cells = [(row, outcome.decision.p_worse[row]) for row in outcome.decision.tied]
         confirmation = Confirmation(
-            naive=_cell(rows[outcome.ranked[0]]),
-            tied=tuple(
-                Tied(**_cell(rows[outcome.leaders[row]], "confirm_").model_dump(), p_worse=p) for row, p in cells
-            ),
-            naive_again=_cell(rows[outcome.ranked[0]], "confirm_"), leaders=len(outcome.leaders),
-            left_out=outcome.left_out, images=len(sheet.fresh), level=LEVEL,
+            naive=_cell(rows[outcome.ranked[0]]), naive_again=_cell(rows[outcome.ranked[0]], "confirm_"),
+            left_out=outcome.left_out, images=len(sheet.fresh), level=TIED_LEVEL,
         )  # fmt: skip
     return Choice(
         best=_cell(rows[outcome.chosen], "confirm_" if confirmation else ""), worst=_cell(rows[outcome.ranked[-1]]),
         cells=len(rows), images=sum(len(scores) for scores in sheet.scores), strategy=sweep.strategy,
+        tied=_tied(rows, outcome) if confirmation else (), confirmed=outcome.leaders if confirmation else (),
         confirmation=confirmation, overfits_from=overfits_from,
     )  # fmt: skip
 
@@ -107,19 +110,26 @@ def read_holdout_losses(path: Path = LOSS) -> dict[int, float]:
     return {int(row["step"]): float(row["holdout_loss"]) for row in table if row.get("holdout_loss")}
 
 
+def judged_instances(sheet: Sheet, outcome: Outcome) -> list[Instance]:
+    """The pictures that the curve of checkpoints is drawn from: the fresh ones, if there are any."""
+    return sheet.fresh if outcome.decision else sheet.first
+
+
 def trace_checkpoints(
-    sheet: Sheet, outcome: Outcome, losses: dict[int, float], face_pass: float
+    sheet: Sheet, outcome: Outcome, losses: dict[int, float], nearest: dict[int, float], face_pass: float
 ) -> tuple[list[dict[str, Any]], int | None]:
     """The curve of checkpoints, a row each, and the step from which on the training overfits, if it does.
 
     Every checkpoint is shown with the settings that suited it best on the first seeds; its figures are of the fresh
     ones, the same pictures for all (of the first ones where a sweep of one cell drew no others).
+
+    Args:
+        losses: holdout loss by step.
+        nearest: by checkpoint, how close its pictures come to training photos.
     """
-    instances = sheet.fresh if outcome.decision else sheet.first
+    instances = judged_instances(sheet, outcome)
     likeness_KM = sheet.measured(list(outcome.curve.values()), instances)
-    overfits_from = find_overfitting(
-        list(outcome.curve), likeness_KM, find_turn(list(losses), list(losses.values()))
-    )
+    overfits_from = find_overfitting(list(outcome.curve), likeness_KM, find_turn(list(losses), list(losses.values())))
     used = sheet.cells[outcome.chosen].checkpoint
     rows = []
     for step, number in outcome.curve.items():
@@ -127,7 +137,7 @@ def trace_checkpoints(
         rows.append(
             sheet.cells[number].model_dump(exclude={"lora"})
             | figures(_scores(sheet, number, instances), face_pass)
-            | {"holdout_loss": loss, "recommended": int(step == used),
+            | {"nearest_photo_mean": nearest[step], "holdout_loss": loss, "recommended": int(step == used),
                "overfits": int(overfits_from is not None and step > overfits_from)}
         )  # fmt: skip
     return rows, overfits_from

@@ -70,13 +70,18 @@ class Outcome:
     means: tuple[float, ...]  # of every cell, on the first pictures
     leaders: tuple[int, ...]  # drawn again, best first
     left_out: int  # contenders beyond sweep.leaders
-    curve: dict[int, int]  # per checkpoint the cell that did best on the first pictures, ascending
+    curve: dict[int, int]  # per checkpoint, ascending, its best cell on the first pictures; the chosen for its own
     decision: Decision | None  # rows are leaders; None where there was one cell
 
     @property
     def chosen(self) -> int:
         """The cell to use."""
         return self.leaders[self.decision.chosen] if self.decision else self.ranked[0]
+
+    @property
+    def tied(self) -> tuple[int, ...]:
+        """The best on the fresh pictures and what they cannot be told from it, cheapest first."""
+        return tuple(self.leaders[row] for row in self.decision.tied) if self.decision else (self.ranked[0],)
 
 
 def cost_of(number: int, cell: Settings) -> Cost:
@@ -116,4 +121,5 @@ def run_sweep(sheet: Sheet, studio: Studio, sweep: Sweep) -> Outcome:
         again = [*leaders, *(cell for cell in curve.values() if cell not in leaders)]
         scores_KM = sheet.draw(studio, again, sheet.fresh, "sweep, fresh seeds")[: len(leaders)]
         decision = decide(scores_KM, [costs[cell] for cell in leaders])
+        curve[costs[leaders[decision.chosen]].checkpoint] = leaders[decision.chosen]
     return Outcome(tuple(ranked), tuple(means.tolist()), tuple(leaders), len(found) - len(leaders), curve, decision)

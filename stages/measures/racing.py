@@ -2,9 +2,10 @@
 
 Racing (Maron & Moore 1994) as irace's t-race does it (Lopez-Ibanez et al. 2016, doi:10.1016/j.orp.2016.09.002): after
 every round each cell that is left is compared with the leader on the same prompts and seeds, pair by pair, and leaves
-when it is clearly worse.  The test is the one that decides in the end (``measures.selection``), because a lost face must
-count for what it costs.  How clearly is O'Brien and Fleming's boundary (1979, doi:10.2307/2530245): a leader of few
-pictures is often a lucky one, so little is dropped early and more the further the race has gone.
+when it is clearly worse.  The test is the one that decides in the end (``measures.selection``), because a lost face
+must count for what it costs; a test of ranks, as Optuna's WilcoxonPruner has it, forgives it.  How clearly is O'Brien
+and Fleming's boundary (1979, doi:10.2307/2530245): a leader of few pictures is often a lucky one, so little is dropped
+early and more the further the race has gone.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from scipy import stats
 from stages.measures.selection import test_worse
 
 FEWEST = 4  # pairs before anything is dropped
-LAST_LEVEL = 0.25  # p below which a cell is dropped when all is drawn; found on simulated sweeps (docs/measuring.md)
+LAST_LEVEL = 0.2  # p below which a cell is dropped when all is drawn; found on development sweeps
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ def order_instances(prompts: int, seeds: Sequence[int], seed: int) -> list[tuple
     rng = np.random.default_rng(seed)
     seeds_of = [rng.permutation(len(seeds)) for _ in range(prompts)]
     return [
-        (int(prompt), seeds[seeds_of[prompt][turn]]) for turn in range(len(seeds)) for prompt in rng.permutation(prompts)
+        (int(prompt), seeds[seeds_of[prompt][turn]])
+        for turn in range(len(seeds))
+        for prompt in rng.permutation(prompts)
     ]
 
 

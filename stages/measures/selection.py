@@ -1,8 +1,10 @@
-"""Which cell of a sweep to use: leaders on the first seeds, a decision on fresh ones, the cheapest of what is tied.
+"""Which cell of a sweep to use: chosen on the first seeds, confirmed on fresh ones, with what is tied with the best.
 
 The best of many cells looks better than it is, because it was chosen for looking so: of 24 equal cells with 8 pictures
-each of sd .10 the best seems .07 above its truth.  So the first pictures only say who is drawn again, and the fresh
-ones alone say how good a cell is and what it cannot be told from.
+each of sd .10 the best seems .07 above its truth.  So the first pictures rank the cells and say who is drawn again, and
+the fresh ones alone say how good a cell is and what it cannot be told from.  Used is the best ranked of those that the
+fresh ones cannot tell from their best.  Not the best on the fresh ones, whose figure would be flattered again, and not
+the cheapest of the tied: with few pictures much is tied that is worse (docs/measuring_sweep.md).
 
 Every score is paired: one prompt and seed starts from the same noise in every cell, so that cells are compared by their
 differences, picture by picture.  The seeds are what is drawn again: what is said holds for the sweep's own prompts.
@@ -16,7 +18,8 @@ from scipy import stats
 
 from stages.measures.verdict import adjust_holm
 
-LEVEL = 0.05  # p below which a cell counts as worse
+LEVEL = 0.05  # p below which a cell counts as worse, and is not drawn again
+TIED_LEVEL = 0.01  # p below which fresh pictures shut a cell out: what they shut out they flatter, at .05 by up to .003
 TIE = 1e-9  # means that differ by less are equal: sums round
 
 
@@ -41,7 +44,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the fresh pictures say about the leaders; rows of the scores that were given."""
+    """What the fresh pictures say about the leaders; a row each, best on the first pictures first."""
 
     best: int  # highest mean
     tied: tuple[int, ...]  # the best and those that are not worse beyond doubt, cheapest first
@@ -49,7 +52,12 @@ class Decision:
 
     @property
     def chosen(self) -> int:
-        """The cheapest of the tied."""
+        """Of the tied, the best on the first pictures."""
+        return min(self.tied)
+
+    @property
+    def cheapest(self) -> int:
+        """Of the tied, the one that costs least."""
         return self.tied[0]
 
 
@@ -111,10 +119,10 @@ def decide(scores_KM: np.ndarray, costs: Sequence[Cost]) -> Decision:
     """The best of the leaders on fresh pictures, and the cells that it cannot be told from.
 
     Every other leader is tested against the best with Holm's correction, so the truly best leader is among the tied in
-    at least 1 - LEVEL of all sweeps (a subset selection: Gupta 1965, doi:10.1080/00401706.1965.10490251).
+    at least 1 - TIED_LEVEL of all sweeps (a subset selection: Gupta 1965, doi:10.1080/00401706.1965.10490251).
 
     Args:
-        scores_KM: K leaders, the same M fresh instances each.
+        scores_KM: K leaders, best on the first pictures first, the same M fresh instances each.
         costs: of the leaders.
     """
     ranked = rank_cells(scores_KM.mean(axis=1), costs)
@@ -122,7 +130,7 @@ def decide(scores_KM: np.ndarray, costs: Sequence[Cost]) -> Decision:
     others = [cell for cell in range(len(costs)) if cell != best]
     p_K = np.ones(len(costs))
     p_K[others] = adjust_holm(test_worse(scores_KM, best)[others])
-    tied = sorted((cell for cell in ranked if p_K[cell] >= LEVEL), key=lambda cell: costs[cell].key)
+    tied = sorted((cell for cell in ranked if p_K[cell] >= TIED_LEVEL), key=lambda cell: costs[cell].key)
     return Decision(best, tuple(tied), tuple(float(p) for p in p_K))
 
 

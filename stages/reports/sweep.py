@@ -26,9 +26,12 @@ def describe_choice(choice: Choice) -> list[str]:
         f"Best of {choice.cells} on the first seeds: {name_cell(naive)}: {naive.similarity_mean:.3f} there, "
         f"{again.similarity_mean:.3f} on the fresh ones.",
     ]
-    others = len(confirmation.tied) - 1
-    if others:
-        said.append(f"{others} more cannot be told from the best; the chosen is the cheapest of them: {CHEAPER}.")
+    if len(choice.tied) > 1:
+        cheapest = choice.tied[0]
+        said.append(
+            f"{len(choice.tied)} settings cannot be told apart on {confirmation.images} pictures each. The cheapest of "
+            f"them ({CHEAPER}): {name_cell(cheapest)}: {cheapest.similarity_mean:.3f}."
+        )
     if confirmation.left_out:
         said.append(f"{confirmation.left_out} more may be as good and were not drawn again: raise sweep.leaders.")
     if choice.overfits_from is not None:
