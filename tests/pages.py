@@ -10,7 +10,7 @@ from stages.contracts.calibration import Calibration, JudgeCalibration, Rate, Th
 from stages.contracts.comparison import METRICS, Comparison, ConfigDifference, MetricComparison, Recommendation, Version
 from stages.contracts.findings import Agreement, Diversity, Ends, Flag, Memorisation, PoseFigures
 from stages.contracts.manifest import Manifest, Summary
-from stages.contracts.scorecard import Anchors, Cell, Choice, Confirmation, Interval, Scorecard, Tied
+from stages.contracts.scorecard import Anchors, Cell, Choice, Confirmation, Interval, Scorecard
 from stages.contracts.settings import Thresholds
 from stages.reports.page.content import Content, Pair, Row
 from stages.reports.page.thumbnails import make_thumbnail
@@ -55,19 +55,21 @@ def rate(count: int, trials: int) -> Rate:
 def make_choice(**values: Any) -> Choice:
     """Cell 20 was chosen; cell 23 cannot be told from it."""
     best, naive = cell(200, strength=1.0, sampler="ddim"), cell(300, sampler="euler")
-    confirmation = Confirmation(naive=naive, naive_again=naive, tied=(Tied(**best.model_dump(), p_worse=1.0),
-                                Tied(**naive.model_dump(), p_worse=0.4)), leaders=4, left_out=0, images=4,
-                                level=0.05)  # fmt: skip
-    choice = {"best": best, "worst": cell(100), "cells": 24, "images": 64, "confirmation": confirmation}
+    confirmation = Confirmation(naive=naive, naive_again=naive, left_out=0, images=4, level=0.05)
+    tied = [best.model_dump() | {"cell": 20, "p_worse": 1.0}, naive.model_dump() | {"cell": 23, "p_worse": 0.4}]
+    choice = {"best": best, "worst": cell(100), "cells": 24, "images": 64, "confirmation": confirmation,
+              "tied": tied, "confirmed": (20, 21, 22, 23)}  # fmt: skip
     return Choice.model_validate(choice | values)
 
 
 def make_checkpoints() -> list[Row]:
     return [
         {"base": "models/base", "mode": "lora", "checkpoint": float(step), "guidance": 3.0, "sampler": "ddim",
-         "strength": 1.0, "images": 4.0, "similarity_mean": 0.5 + step / 1000, "similarity_low": 0.45 + step / 1000,
-         "similarity_high": 0.55 + step / 1000, "similarity_sd": 0.05, "pass_rate": 0.5, "detection_rate": 1.0,
-         "second_similarity_mean": 0.7, "adherence_mean": 0.3, "holdout_loss": 0.05, "recommended": float(step == 200),
+         "strength": 1.0, "images": 4.0, "similarity_mean": 0.5 + step / 1000,
+         "similarity_mean_low": 0.45 + step / 1000,
+         "similarity_mean_high": 0.55 + step / 1000, "similarity_sd": 0.05, "pass_rate": 0.5, "detection_rate": 1.0,
+         "second_similarity_mean": 0.7, "adherence_mean": 0.3, "nearest_photo_mean": 0.8, "holdout_loss": 0.05,
+         "recommended": float(step == 200),
          "overfits": 0.0}
         for step in STEPS
     ]  # fmt: skip
@@ -151,15 +153,16 @@ def make_sweep(**texts: str) -> list[Row]:
         {"cell": float(number), "base": "models/base", "mode": "lora", "checkpoint": float(step),
          "lora": f"models/lora/x-{step}.safetensors", "guidance": guidance,
          "sampler": texts.get(sampler, sampler), "strength": strength, "images": 2.0,
-         "similarity_mean": 0.40 + 0.02 * number, "similarity_low": 0.35 + 0.02 * number,
-         "similarity_high": 0.45 + 0.02 * number, "similarity_sd": 0.05, "pass_rate": 0.5, "detection_rate": 1.0,
+         "similarity_mean": 0.40 + 0.02 * number, "similarity_mean_low": 0.35 + 0.02 * number,
+         "similarity_mean_high": 0.45 + 0.02 * number, "similarity_sd": 0.05, "pass_rate": 0.5, "detection_rate": 1.0,
          "second_similarity_mean": 0.7, "adherence_mean": 0.3 + 0.001 * number,
          "confirm_images": 4.0 if number >= LEADERS else 0.0,
          "confirm_similarity_mean": 0.35 + 0.02 * number if number >= LEADERS else None,
-         "confirm_similarity_low": 0.30 + 0.02 * number if number >= LEADERS else None,
-         "confirm_similarity_high": 0.40 + 0.02 * number if number >= LEADERS else None,
+         "confirm_similarity_mean_low": 0.30 + 0.02 * number if number >= LEADERS else None,
+         "confirm_similarity_mean_high": 0.40 + 0.02 * number if number >= LEADERS else None,
          "p_worse": 0.5 if number >= LEADERS else None, "leader": float(number >= LEADERS),
-         "tied": float(number in (20, 23)), "chosen": float(number == 20), "rank": 24.0 - number}
+         "tied": float(number in (20, 23)), "cheapest": float(number == 20), "chosen": float(number == 20),
+         "rank": 24.0 - number}
         for number, (step, sampler, guidance, strength) in enumerate(product(STEPS, SAMPLERS, GUIDANCE, STRENGTHS))
     ]  # fmt: skip
 

@@ -9,17 +9,19 @@ import numpy as np
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import Dataset, Sweep
 from stages.flows.scoring import Score, Shot
+from stages.flows.sights import Sight
 from stages.flows.sweeping import Outcome, Sheet, run_sweep
 from stages.measures.skin import NO_FACE
 from stages.runtime.seeds import derive_seed
 
 Truth = Callable[[Settings], float]
+BLANK = Sight(face=None, second=None, shows=np.zeros(1, np.float32), hashes=(0, 0))
 
 
 def make_score(similarity: float) -> Score:
     """The scores of one picture; similarity 0 is a lost face."""
     found = similarity != 0
-    return Score(found, similarity, 0.9 * similarity, NO_FACE, 0.3)
+    return Score(found, similarity, 0.9 * similarity, NO_FACE, 0.3, BLANK)
 
 
 class Planted:

@@ -14,8 +14,8 @@ Row = Mapping[str, Any]
 
 
 def interval_of(row: Row, name: str) -> tuple[float, float] | None:
-    """The interval beside a figure: of ``similarity_mean`` the columns similarity_low and similarity_high."""
-    low, high = (row.get(f"{name.removesuffix('_mean')}_{end}") for end in ("low", "high"))
+    """The interval beside a figure: the columns of its name with _low and _high."""
+    low, high = (row.get(f"{name}_{end}") for end in ("low", "high"))
     return (low, high) if isinstance(low, float) and isinstance(high, float) else None
 
 

@@ -12,7 +12,7 @@ FIRST = (
     "similarity_mean", "confirm_similarity_mean", "second_similarity_mean", "adherence_mean", "pass_rate",
     "detection_rate",
 )  # fmt: skip
-MARKS = ("chosen", "tied")
+MARKS = ("chosen", "tied", "cheapest")
 NO_MEASURES = frozenset({"cell", "images", "confirm_images", "lora", "leader", "rank", *MARKS, *AXES})
 WITH_LINE = frozenset({"similarity_mean", "confirm_similarity_mean"})  # measures that thresholds.face_pass is for
 DIGITS = 4

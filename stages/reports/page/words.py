@@ -11,7 +11,8 @@ NAMES = {
     "second_similarity_mean": "Similarity, second judge", "similarity_sd": "Spread of similarity (sd)",
     "pass_rate": "Pictures that pass", "detection_rate": "Face found", "adherence_mean": "Prompt adherence",
     "holdout_loss": "Loss on holdout photos", "p_worse": "p of being worse than the best",
-    "nearest_photo": "Closest training photo", "closeness": "Closeness to it", "memorised": "Memorised",
+    "nearest_photo": "Closest training photo",
+    "nearest_photo_mean": "Closeness to training photos", "closeness": "Closeness to it", "memorised": "Memorised",
     "base": "Base model", "mode": "Mode", "checkpoint": "Checkpoint", "guidance": "CFG", "sampler": "Sampler",
     "strength": "LoRA strength",
 }  # fmt: skip

@@ -81,7 +81,7 @@ def test_the_recommendation_and_the_grade_are_the_first_heading(page: str) -> No
      "of 100 (68 to 80), decides",
      "correlate with 0.81 (0.60 to 0.90, Spearman)", "Only 8 holdout photos show skin.", "No left profile: add 2.",
      "refuses 1 of 10 (0% to 40%) of this person's photos", "Frontal 14 76 68 to 80 71 68 to 80 its own, 12 photos",
-     "1 more cannot be told from the best", "3 improved 3 regressed 3 equivalent 2 inconclusive of 11 measures"],
+     "2 settings cannot be told apart", "3 improved 3 regressed 3 equivalent 2 inconclusive of 11 measures"],
 )  # fmt: skip
 def test_everything_that_was_promised_is_there(said: str, page: str) -> None:
     assert said in Page(page).text

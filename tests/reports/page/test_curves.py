@@ -21,7 +21,7 @@ def test_without_measured_losses_there_is_no_chart() -> None:
 def test_every_measured_column_of_checkpoints_is_a_chart_with_its_interval() -> None:
     charts = checkpoint_charts(make_content())
     assert [chart.title for chart in charts] == [
-        "Similarity, face pack", "Similarity, second judge", "Prompt adherence",
+        "Similarity, face pack", "Similarity, second judge", "Prompt adherence", "Closeness to training photos",
         "Loss on holdout photos",
     ]  # fmt: skip
     assert charts[0].rows[:2] == [["100", "0.600", "0.550 to 0.650"], ["200", "0.700", "0.650 to 0.750"]]
