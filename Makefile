@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-slow lint types check miniature miniature-check rebaseline clean
+.PHONY: help setup repro test test-slow lint types check miniature miniature-check rebaseline screenshots clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,9 @@ miniature-check: $(READY)  ## recompute miniature/metrics.json from the committe
 rebaseline: $(READY)  ## run v2 and v3 of the persona anew and record both: make rebaseline WHY="one sentence"
 	@test -n "$(WHY)" || { echo 'error: say why: make rebaseline WHY="one sentence"'; exit 2; }
 	@$(BIN)/python -m miniature.rebaseline "$(WHY)"
+
+screenshots: $(READY)  ## photograph metrics/report.html for docs/ (needs Chromium)
+	@$(BIN)/python tests/screenshots.py metrics/report.html docs
 
 clean:  ## remove the virtual environment and every cache of this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -54,10 +54,10 @@ def _photo(identity: Identity, seed: int, number: int) -> np.ndarray:
     return render(identity, photo_scene(seed, number), width, height).image
 
 
-def photo_files(seed: int = PERSONA, count: int = PHOTOS) -> dict[str, bytes]:
+def photo_files(seed: int = PERSONA, count: int = PHOTOS, identity: Identity | None = None) -> dict[str, bytes]:
     """File name -> bytes of every photo: ``count`` files, of which one is rotated by EXIF, one an exact copy of another
-    photo and one a photo encoded again."""
-    identity, files = persona(seed), {}
+    photo and one a photo encoded again.  ``identity`` stands in the persona's scenes instead of her."""
+    identity, files = identity or persona(seed), {}
     for number in range(count - 3):
         suffix = ".png" if number % 6 == 5 else ".jpg"
         files[f"photo_{number + 1:02d}{suffix}"] = _encode(_photo(identity, seed, number), suffix)
@@ -68,10 +68,10 @@ def photo_files(seed: int = PERSONA, count: int = PHOTOS) -> dict[str, bytes]:
     return files
 
 
-def write_photos(folder: Path, seed: int = PERSONA) -> None:
-    """Replace ``folder`` by the persona's photos, all of them or none."""
+def write_photos(folder: Path, seed: int = PERSONA, identity: Identity | None = None) -> None:
+    """Replace ``folder`` by the persona's photos, or ``identity``'s in her scenes, all of them or none."""
     with replacing_folder(folder) as beside:
-        for name, content in photo_files(seed).items():
+        for name, content in photo_files(seed, identity=identity).items():
             (beside / name).write_bytes(content)
 
 

@@ -25,8 +25,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from miniature.figures import weights_sha256
-from miniature.persona import write_photos
+from miniature.persona import persona, write_photos
 from miniature.places import DEVELOPMENT, PERSONA, cache_folder
+from miniature.render import Identity, mix_identities
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.measures.bootstrap import cluster_interval
 from stages.runtime.files import write_json
@@ -41,6 +42,16 @@ ALONE = ["machine.threads=1", "+machine.state_dir=state"]  # beside another run
 STRANGER = "dev7"  # whose LoRA is judged against the persona
 
 
+def find_person(identity: str) -> tuple[int, Identity]:
+    """In whose scenes somebody is photographed, and who she is.
+
+    ``dev1`` is a development person; ``dev1-045`` is 45% of the way from there to the persona, in dev1's scenes.
+    """
+    name, _, share = identity.partition("-")
+    seed = IDENTITIES[name]
+    return seed, mix_identities(persona(seed), persona(), int(share) / 100) if share else persona(seed)
+
+
 def recipe_params(recipe: str, seed: int, overrides: list[str]) -> dict[str, Any]:
     """params.yaml of one run: conf/ composed with the recipe, the training seed and further overrides."""
     with COMPOSING, initialize_config_dir(str(ROOT / "conf"), version_base=None):
@@ -53,7 +64,7 @@ def make_workspace(identity: str, params: dict[str, Any]) -> Path:
     made_from = hash_json([params, weights_sha256(), hash_path(ROOT / "stages")])[:10]
     folder = cache_folder() / "trials" / f"{identity}-{params['train']['version']}-{made_from}"
     if not (folder / "params.yaml").exists():
-        write_photos(folder / "data" / "photos", IDENTITIES[identity])
+        write_photos(folder / "data" / "photos", *find_person(identity))
         (folder / "miniature").symlink_to(ROOT / "miniature")
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return folder
@@ -82,11 +93,12 @@ def run_trial(recipe: str, identity: str, seed: int, overrides: list[str]) -> Pa
 
 def judge_as(identity: str, trained: Path, params: dict[str, Any]) -> Path:
     """Judge the LoRA of workspace ``trained`` against the photos of another identity."""
-    folder = make_workspace(identity, params | {"train": params["train"] | {"version": f"of_{trained.name[:12]}"}})
+    folder = make_workspace(identity, params | {"train": params["train"] | {"version": f"of_{trained.name}"}})
     for stage in ("caption", "manifest"):
         run_stage(folder, stage)
     (folder / "models").mkdir(exist_ok=True)
-    shutil.copytree(trained / "models" / "lora", folder / "models" / "lora", dirs_exist_ok=True)
+    for made in ("models/lora", "data/regularization"):
+        shutil.copytree(trained / made, folder / made, dirs_exist_ok=True)
     (folder / "metrics").mkdir(exist_ok=True)
     shutil.copy(trained / "metrics" / "sweep_choice.json", folder / "metrics")
     run_stage(folder, "eval")

@@ -78,11 +78,14 @@ def where() -> None:
       pistachio where
     """
     from stages.contracts.comparison import read_comparison
-    from stages.contracts.paths import COMPARISON, SCORECARD
+    from stages.contracts.manifest import read_manifest
+    from stages.contracts.paths import COMPARISON, MANIFEST, SCORECARD
     from stages.contracts.scorecard import read_scorecard
-    from stages.reports.terminal import print_artifacts, print_comparison, print_scorecard
+    from stages.reports.terminal import print_advice, print_artifacts, print_comparison, print_scorecard
 
     print_artifacts()
+    if MANIFEST.exists():
+        print_advice(read_manifest().summary.advice)
     if SCORECARD.exists():
         print_scorecard(read_scorecard())
     if COMPARISON.exists():
@@ -220,16 +223,18 @@ def manifest(
 
 
 def _build_manifest(folder: Path, captions: Path) -> "Manifest":
-    from stages.contracts.settings import Dataset, Judges, Section, read_machine, read_params
+    from stages.contracts.settings import Dataset, Judges, Section, Thresholds, read_machine, read_params
     from stages.flows.dataset import build_manifest
     from stages.flows.photo_facts import open_viewers
 
     class Params(Section):
         dataset: Dataset
         judges: Judges
+        thresholds: Thresholds = Thresholds()
 
     params, machine = read_params(Params), read_machine()
-    return build_manifest(folder, captions, params.dataset, machine.workers, open_viewers(params.judges, machine))
+    viewers = open_viewers(params.judges, machine, params.thresholds.coverage)
+    return build_manifest(folder, captions, params.dataset, machine.workers, viewers)
 
 
 @app.command("prove-resume")

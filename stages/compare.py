@@ -1,19 +1,23 @@
 """Compare this version with the baseline, pair by pair, and say which one to use.
 
-reads: metrics/scorecard.json, metrics/per_image.csv, metrics/versions/${compare.baseline}
-writes: metrics/comparison.json, metrics/comparison_report.md
+reads: metrics/scorecard.json, metrics/per_image.csv, metrics/versions/${compare.baseline}; for the page also
+    data/manifest.json, data/sweep, data/eval, metrics/loss.csv, metrics/sweep_summary.csv, metrics/checkpoints.csv,
+    metrics/sweep_choice.json, metrics/calibration.json
+writes: metrics/comparison.json, metrics/comparison_report.md, metrics/report.html
 """
 
 from pathlib import Path
 from typing import Any
 
 from stages.contracts.comparison import METRICS, Comparison, ConfigDifference, Version, write_comparison
-from stages.contracts.paths import COMPARISON_REPORT, PER_IMAGE, SCORECARD, VERSIONS
+from stages.contracts.paths import COMPARISON_REPORT, PER_IMAGE, REPORT_PAGE, SCORECARD, VERSIONS
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.contracts.settings import Compare, Section, Thresholds, read_params
 from stages.flows.comparison import Pictures, compare_metrics, describe_metrics, read_pictures_table, recommend
+from stages.flows.report_page import gather_content
 from stages.flows.versions import list_versions
 from stages.reports.comparison import render_comparison
+from stages.reports.page.assemble import render_page
 from stages.runtime.entry import run_stage
 from stages.runtime.errors import UserError
 from stages.runtime.files import write_text
@@ -129,7 +133,9 @@ def main() -> None:
     if baseline:
         check_protocols(baseline[0], candidate[0], params.compare.baseline)
     comparison = compare_versions(baseline, candidate, params.compare)
+    page = render_page(gather_content(candidate[0], comparison, folder))
     write_comparison(comparison)
+    write_text(REPORT_PAGE, page)
     write_text(COMPARISON_REPORT, render_comparison(comparison))
 
 

@@ -1,26 +1,26 @@
 """Judge fresh pictures, drawn with the settings that the sweep chose, beside the base model's.
 
-reads: data/manifest.json, models/lora, metrics/sweep_choice.json
-writes: data/eval, metrics/report.md, metrics/eval_montage.png, metrics/scorecard.json, metrics/per_image.csv
+reads: data/manifest.json, data/regularization, models/lora, metrics/sweep_choice.json
+writes: data/eval, metrics/report.md, metrics/calibration.json, metrics/eval_montage.png, metrics/scorecard.json,
+    metrics/per_image.csv
 """
 
 from typing import Any
 
 import numpy as np
 
+from stages.contracts.calibration import write_calibration
 from stages.contracts.manifest import Manifest, read_manifest
-from stages.contracts.paths import EVAL_IMAGES, EVAL_MONTAGE, PER_IMAGE, REPORT
-from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Anchors, Choice, Settings, read_choice, write_scorecard
+from stages.contracts.paths import EVAL_IMAGES, EVAL_MONTAGE, PER_IMAGE, REGULARIZATION, REPORT
+from stages.contracts.regularization import ClassImage, read_regularization
+from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Choice, Scorecard, Settings, read_choice, write_scorecard
 from stages.contracts.settings import Dataset, Eval, Judges, Section, Thresholds, read_machine, read_params
-from stages.flows.scorecards import (
-    add_prior_preservation,
-    describe_origin,
-    make_scorecard,
-    measure_anchors,
-    table_rows,
-)
-from stages.flows.scoring import Score, Shot, Studio, open_studio, plan, read_photos, score, without_trigger
-from stages.measures.skin import FEW_REFERENCES
+from stages.flows.calibration import calibrate
+from stages.flows.findings import warn_of_references
+from stages.flows.judged import Judged, Photos, Rulers, measure_rulers
+from stages.flows.picture_rows import measure_yardstick, table_rows
+from stages.flows.scorecards import describe_origin, make_scorecard
+from stages.flows.scoring import Score, Shot, Studio, open_studio, plan, read_photos, score, shrink, without_trigger
 from stages.reports.montage import montage
 from stages.reports.scorecard import markdown
 from stages.reports.tables import write_table
@@ -54,11 +54,19 @@ def plan_sets(choice: Choice, params: Params) -> dict[str, list[Shot]]:
     return {name: plan(cell, protocols[name], params.dataset, EVAL_IMAGES / name) for name, cell in cells.items()}
 
 
-def real_scores(studio: Studio, params: Params, manifest: Manifest) -> list[Score]:
-    """The training photos, scored like pictures: what 100 on the ruler is made of."""
-    photos = manifest.side("train")
-    images = read_photos(params.dataset.photos, photos, params.eval.resolution)
-    return list(score(images, [photo.caption_text for photo in photos], studio.references, studio.instruments))
+def score_photos(studio: Studio, params: Params, manifest: Manifest) -> Photos:
+    """The training photos, scored like pictures (what 100 on the ruler is made of), beside the holdout photos."""
+    train = manifest.side("train")
+    images = read_photos(params.dataset.photos, train, params.eval.resolution)
+    captions = [photo.caption_text for photo in train]
+    scores = list(score(images, captions, studio.references, studio.instruments))
+    return Photos(train, scores, manifest.side("holdout"), studio.references)
+
+
+def score_others(studio: Studio, params: Params, images: list[ClassImage]) -> list[Score]:
+    """The class images, scored like pictures: what other people's faces come to."""
+    pixels = shrink((read_picture(REGULARIZATION / image.file) for image in images), params.eval.resolution)
+    return list(score(pixels, [image.caption for image in images], studio.references, studio.instruments))
 
 
 def show(sets: dict[str, list[Shot]], params: Params, manifest: Manifest) -> np.ndarray:
@@ -72,42 +80,44 @@ def show(sets: dict[str, list[Shot]], params: Params, manifest: Manifest) -> np.
 
 
 def judge_sets(
-    studio: Studio, sets: dict[str, list[Shot]], manifest: Manifest, params: Params
-) -> tuple[list[dict[str, Any]], tuple[Anchors, Anchors]]:
-    """Draw and score all sets; the base model's come first, because the rulers need them.  Rows and anchors."""
-    real = real_scores(studio, params, manifest)
-    base = list(track(studio.score(sets["base"]), "eval, base model", len(sets["base"])))
-    anchors = measure_anchors(base, real)
-    ours = list(track(studio.score(sets["lora"]), "eval, LoRA", len(sets["lora"])))
-    nameless = list(track(studio.score(sets["class"]), "eval, class word alone", len(sets["class"])))
-    scored = {"lora": ours, "base": base, "class": nameless}
-    rows = [
-        row
-        for name, scores in scored.items()
-        for row in table_rows(name, sets[name], scores, anchors, params.thresholds.face_pass)
+    studio: Studio, sets: dict[str, list[Shot]], params: Params, manifest: Manifest, others: list[ClassImage]
+) -> tuple[Judged, Rulers]:
+    """Draw and score everything; the base model's pictures come first, because the rulers need them."""
+    photos, pose = score_photos(studio, params, manifest), params.judges.faces.pose
+    scores = {"base": list(track(studio.score(sets["base"]), "eval, base model", len(sets["base"])))}
+    rulers = measure_rulers(sets["base"], scores["base"], photos, pose, params.eval.pose_photos)
+    for name, label in (("lora", "eval, LoRA"), ("class", "eval, class word alone")):
+        scores[name] = list(track(studio.score(sets[name]), label, len(sets[name])))
+    return Judged(sets, scores, photos, score_others(studio, params, others), pose), rulers
+
+
+def write_findings(
+    judged: Judged, rulers: Rulers, origin: dict[str, Any], manifest: Manifest, params: Params
+) -> Scorecard:
+    """Write table, calibration and report; the scorecard itself is the caller's to write, last of all."""
+    yardstick = measure_yardstick(judged.photos, params.thresholds.flags.closer_than)
+    rows = table_rows(judged, rulers, yardstick, params.thresholds)
+    calibration = calibrate(judged, params.thresholds, params.dataset.name)
+    warnings = [
+        *warn_of_references(judged.photos.references),
+        *calibration.faces.warnings,
+        *calibration.second.warnings,
     ]
-    add_prior_preservation(rows)
-    return rows, anchors
-
-
-def warnings_of(studio: Studio) -> list[str]:
-    """What the reader should know about the measuring."""
-    references = studio.references
-    few = f"Only {references.skin.count} holdout photos show skin; below {FEW_REFERENCES} the skin scores are unsure."
-    lost = f"In {references.faceless} holdout photos no face was found; they are no references."
-    return [*([few] if references.skin.few else []), *([lost] if references.faceless else [])]
+    card = make_scorecard(judged, rows, rulers, yardstick, origin, params.eval, params.thresholds, warnings)
+    write_table(PER_IMAGE, rows, PER_IMAGE_COLUMNS)
+    write_calibration(calibration)
+    write_text(REPORT, markdown(card, rows, calibration, manifest.summary.advice))
+    return card
 
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
-    manifest, choice = read_manifest(), read_choice()
+    manifest, choice, others = read_manifest(), read_choice(), read_regularization()
     origin, sets = describe_origin(choice, manifest, **dict(params)), plan_sets(choice, params)
     shots = [shot for some in sets.values() for shot in some]
     with open_studio(params.eval, params.dataset, params.judges, machine, shots, EVAL_IMAGES) as studio:
-        rows, anchors = judge_sets(studio, sets, manifest, params)
-        card = make_scorecard(rows, anchors, origin, params.eval, params.thresholds)
-        write_table(PER_IMAGE, rows, PER_IMAGE_COLUMNS)
-        write_text(REPORT, markdown(card, rows, warnings_of(studio)))
+        judged, rulers = judge_sets(studio, sets, params, manifest, others)
+        card = write_findings(judged, rulers, origin, manifest, params)
         write_png(EVAL_MONTAGE, show(sets, params, manifest))
         write_scorecard(card)
 

@@ -1,6 +1,7 @@
 """Write down what the dataset is made of, photo by photo, and split it into training photos and references.
 
-The face pack counts faces; CLIP finds shots of one moment, which stay on one side of the split.
+The face pack counts faces and sees where they look; CLIP finds shots of one moment, which stay on one side of the
+split.  What the photos lack of poses, expressions, light, framing and background is said as advice.
 
 reads: ${dataset.photos}, ${judges.faces.path}, ${judges.text_image.path}, data/captions
 writes: data/manifest.json
@@ -8,7 +9,7 @@ writes: data/manifest.json
 
 from stages.contracts.manifest import Manifest, write_manifest
 from stages.contracts.paths import CAPTIONS
-from stages.contracts.settings import Dataset, Judges, Section, read_machine, read_params
+from stages.contracts.settings import Dataset, Judges, Section, Thresholds, read_machine, read_params
 from stages.flows.dataset import build_manifest
 from stages.flows.photo_facts import open_viewers
 from stages.runtime.entry import run_stage
@@ -21,6 +22,7 @@ class Params(Section):
 
     dataset: Dataset
     judges: Judges
+    thresholds: Thresholds
 
 
 def require_captions(manifest: Manifest) -> Manifest:
@@ -40,7 +42,7 @@ def main() -> None:
     params, machine = read_params(Params), read_machine()
     dataset = params.dataset
     before = {folder: stamp_files(folder) for folder in (dataset.photos, CAPTIONS)}
-    viewers = open_viewers(params.judges, machine)
+    viewers = open_viewers(params.judges, machine, params.thresholds.coverage)
     manifest = require_captions(build_manifest(dataset.photos, CAPTIONS, dataset, machine.workers, viewers))
     for folder, stamps in before.items():
         require_unchanged(folder, stamps)

@@ -12,7 +12,7 @@ import pytest
 from miniature import render
 from stages.contracts.comparison import METRICS
 from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Anchors, Cell, Interval, Scorecard, write_scorecard
-from stages.contracts.settings import Grades
+from stages.contracts.settings import Grades, Thresholds
 from stages.contracts.training import Example, Examples
 from stages.runtime.pictures import write_png
 from stages.runtime.provenance import hash_json
@@ -56,7 +56,8 @@ def _write_run(folder: Path, version: str, *, noise: int = 0, overall: float = 0
         color_naturalness_score=mean["color_naturalness_score"], skin_realism_mean=mean["realism_score"],
         prompt_adherence_mean=mean["adherence"], base_prompt_adherence_mean=0.3, overall_score=overall,
         prior_preservation=mean["prior_preservation"], prior_preservation_interval=Interval(low=80.0, high=95.0),
-        overall_grade=Grades().of(overall), best_config=cell, worst_config=cell, thresholds={"face_pass": 0.6},
+        overall_grade=Grades().of(overall), best_config=cell, worst_config=cell,
+        thresholds=Thresholds().model_dump(mode="json"),
         licences={"faces": "non-commercial research only"},
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,11 @@ from workspaces import DRAW, PARAMS, make_workspace, write_params
 
 from miniature.render import render, sample_identity, sample_scene
 from stages import eval as evaluation
+from stages.contracts.calibration import read_calibration
 from stages.contracts.manifest import read_manifest, write_manifest
 from stages.contracts.paths import EVAL_IMAGES
 from stages.contracts.protocol import protocol_hash
+from stages.contracts.regularization import write_index
 from stages.contracts.scorecard import (
     PER_IMAGE_COLUMNS,
     Cell,
@@ -31,7 +33,7 @@ from stages.runtime.pictures import write_png
 from stages.runtime.provenance import hash_file
 
 STRANGER = PERSONA + 1
-NAMES = ("scorecard.json", "per_image.csv", "report.md", "eval_montage.png")
+NAMES = ("scorecard.json", "per_image.csv", "calibration.json", "report.md", "eval_montage.png")
 
 
 def choose(checkpoint: int = 200, strength: float = 1.0) -> None:
@@ -141,6 +143,50 @@ def test_the_report_begins_with_the_grade_and_names_what_it_rests_on(result: Res
     assert "licence of the judge faces: test" in report
 
 
+def test_the_flag_of_a_generator_that_knows_no_trigger_is_up_and_stands_in_the_report(result: Result) -> None:
+    card, _ = result
+    assert [flag.name for flag in card.raised_flags()] == ["leaking"]
+    assert "**Leaking**" in Path("metrics/report.md").read_text()
+
+
+def test_class_images_and_the_base_model_s_pictures_calibrate_both_judges(result: Result) -> None:
+    found = read_calibration()
+    assert (found.references, found.class_images, found.base_pictures) == (12, 6, 6)
+    for judge in (found.faces, found.second):
+        assert len(judge.genuine) == judge.frr.trials == 8
+        assert len(judge.impostor) == judge.far.trials == 12
+        assert np.mean(judge.genuine) > np.mean(judge.impostor) + 0.3
+        assert judge.strict.value is None
+
+
+def test_every_row_says_which_training_photo_is_closest(result: Result) -> None:
+    card, table = result
+    train = {photo.filename for photo in read_manifest().side("train")}
+    assert set(table["nearest_photo"]) <= train
+    assert (table["memorised"] == (table["closeness"] > card.memorisation.limit)).all()
+    assert table["nearest_bits"].between(0, 64).all()
+    assert card.memorisation.share == table[table["set"] == "lora"]["memorised"].mean()
+    assert card.memorisation.photos == 20
+
+
+def test_diversity_is_measured_within_prompts_and_beside_the_base_model_and_real_photos(result: Result) -> None:
+    card, table = result
+    ours = table[table["set"] == "lora"]
+    for column, found in (("diversity", card.diversity.within), ("pose_diversity", card.diversity.pose_within)):
+        assert found == pytest.approx(ours[column].mean(), abs=1e-5)
+        assert ours.groupby("prompt_index")[column].nunique().max() == 1  # two seeds: one distance
+    assert min(card.diversity.across, card.diversity.real, card.diversity.pose_real) > 0
+
+
+def test_poses_come_from_the_landmarks_and_add_up_to_the_faces(result: Result) -> None:
+    card, table = result
+    ours = table[table["set"] == "lora"]
+    assert sum(figures.images for figures in card.poses.values()) == ours["face_found"].sum()
+    frontal = ours["pose"] == "frontal"
+    assert (ours["yaw"].abs()[frontal] < 20).all()
+    assert set(ours["pose"]) <= {"frontal", "half profile", "profile"}
+
+
 def origin(**changes: dict[str, Any]) -> dict[str, Any]:
     """Protocol and run id of the entered workspace, with sections of params.yaml changed key by key."""
     params = parse(
@@ -173,6 +219,8 @@ def test_the_protocol_does_not_depend_on(result: Result, changes: dict[str, Any]
         {"dataset": {"trigger": "other"}},
         {"judges": {"second": {"path": "weights/clip", "licence": "test"}}},
         {"judges": {"faces": PARAMS["judges"]["faces"] | {"detection_size": 64}}},
+        {"judges": {"faces": PARAMS["judges"]["faces"] | {"pose": {"half": 10.0}}}},
+        {"eval": {"pose_photos": 5}},
     ],
 )
 def test_the_protocol_depends_on(result: Result, changes: dict[str, Any]) -> None:
@@ -221,6 +269,8 @@ def test_a_picture_without_a_face_counts_as_a_failure(workspace: Path) -> None:
     lost = table[(table["set"] == "lora") & (table["face_found"] == 0)]
     assert len(lost) >= 1
     assert card.face_detection_rate < 1.0
+    assert lost[["yaw", "texture_z", "tone_z", "pose_diversity"]].isna().all(axis=None)
+    assert set(lost["pose"]) == {"no face"}
     zeros = lost[["similarity", "second_similarity", "passed", "texture_score", "realism_score"]]
     assert (zeros == 0).all(axis=None)
     assert card.face_similarity_mean == pytest.approx(table[table["set"] == "lora"]["similarity"].mean(), abs=1e-5)
@@ -252,6 +302,33 @@ def test_a_photo_that_changed_since_the_manifest_is_not_judged_with(workspace: P
     with pytest.raises(UserError, match=f"{photo.filename}: changed since the manifest was written"):
         evaluation.main()
     assert Drawing.drawn == 0
+
+
+def test_with_one_seed_per_prompt_there_is_no_diversity_within_prompts(workspace: Path) -> None:
+    write_params(workspace, eval={"seeds": [11]})
+    choose()
+    card, table = evaluate()
+    assert table["diversity"].isna().all()
+    assert card.diversity.within is None
+    assert card.diversity.across > 0
+    assert "one picture per prompt" in Path("metrics/report.md").read_text()
+
+
+def test_class_images_that_are_listed_but_not_there_are_said_before_anything_is_drawn(workspace: Path) -> None:
+    choose()
+    (workspace / "data/regularization/00003.png").unlink()
+    with pytest.raises(UserError, match="run `dvc repro regularize`"):
+        evaluation.main()
+    assert Drawing.drawn == 0
+
+
+def test_without_class_images_the_base_model_s_pictures_are_the_other_people(workspace: Path) -> None:
+    for path in (workspace / "data/regularization").iterdir():
+        path.unlink()
+    write_index(workspace / "data/regularization", [])
+    choose()
+    evaluate()
+    assert (read_calibration().class_images, read_calibration().base_pictures) == (0, 6)
 
 
 def test_a_missing_choice_or_lora_is_said_before_anything_is_drawn(workspace: Path) -> None:

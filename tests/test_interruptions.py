@@ -41,8 +41,8 @@ FEW: dict[str, Any] = {
     "caption": {"micro_batch": 1},
     "regularize": {"count": 12, "steps": 6, "micro_batch": 1},
     "train": {"steps": 12, "checkpoint_every": 4, "holdout_every": 4, "batch": 2, "prior_batch": 1, "rank": 8},
-    "sweep": {"checkpoints": [8, 12], "guidance": [3.0], "strengths": [0.8, 1.0], "seeds": [101], "steps": 6,
-              "micro_batch": 1},
+    "sweep": {"checkpoints": [8, 12], "guidance": [3.0], "strengths": [0.8, 1.0], "seeds": [101],
+              "confirm_seeds": [201], "steps": 6, "micro_batch": 1},
     "eval": {"seeds": [1001], "steps": 6, "micro_batch": 1, "bootstrap": 200},
 }  # fmt: skip
 PROMPTS = {"sweep": 2, "eval": 4}

@@ -27,6 +27,7 @@ def workspace(judges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fac
         "dataset": {"name": "x", "photos": "data/photos", "trigger": "amiranoor", "class_word": "woman"},
         "caption": {"backend": "template"},
         "judges": JUDGES,
+        "thresholds": {},
         "machine": {"threads": 1, "state_dir": "state"},
     }
     Path("weights").symlink_to(WEIGHTS)

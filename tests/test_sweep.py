@@ -7,20 +7,22 @@ import pandas as pd
 import pytest
 from drawing import Drawing
 from PIL import Image
-from workspaces import PARAMS, write_params
+from workspaces import PARAMS, write_losses, write_params
 
 from stages import sweep
-from stages.contracts.scorecard import Cell, read_choice
+from stages.contracts.scorecard import read_choice
 from stages.contracts.settings import Dataset, Sweep
 from stages.flows.scoring import plan
 from stages.runtime.errors import UserError
 
-TABLES = ("sweep_summary.csv", "top10_by_similarity.csv", "sweep_choice.json", "sweep_montage.png")
-PICTURES = 8 * 2 * 2  # cells, prompts, seeds
+TABLES = ("sweep_summary.csv", "top10_by_similarity.csv", "checkpoints.csv", "sweep_choice.json", "sweep_montage.png")
+CELLS, FIRST, FRESH = 8, 2 * 2, 2 * 2  # pictures of a cell: prompts and seeds
 
 
 def artifacts(workspace: Path) -> dict[str, bytes]:
-    found = [workspace / "metrics" / name for name in TABLES] + sorted((workspace / "data" / "sweep").rglob("*.png"))
+    found = [workspace / "metrics" / name for name in TABLES] + sorted(
+        p for p in (workspace / "data" / "sweep").rglob("*") if p.is_file()
+    )
     return {path.relative_to(workspace).as_posix(): path.read_bytes() for path in found}
 
 
@@ -31,9 +33,10 @@ def test_the_sweep_finds_the_settings_that_draw_the_persona(workspace: Path) -> 
     assert choice.best.lora == "models/lora/persona.safetensors"
     assert (choice.worst.checkpoint, choice.worst.strength) == (100, 0.5)
     assert choice.best.guidance == 2.0  # guidance changes nothing here: of equals, the lower
-    assert (choice.cells, choice.images) == (8, PICTURES)
     table = pd.read_csv("metrics/sweep_summary.csv")
-    assert list(table["cell"]) == list(range(8))
+    drawn = CELLS * FIRST + FRESH * int((table["confirm_images"] > 0).sum())
+    assert (choice.cells, choice.images) == (CELLS, drawn)
+    assert list(table["cell"]) == list(range(CELLS))
     strength = table["checkpoint"] * table["strength"]
     mean = table.groupby(strength)["similarity_mean"].mean()
     assert list(mean) == sorted(mean)
@@ -42,25 +45,65 @@ def test_the_sweep_finds_the_settings_that_draw_the_persona(workspace: Path) -> 
     top = pd.read_csv("metrics/top10_by_similarity.csv")
     assert list(top["rank"]) == list(range(1, 9))
     assert top["similarity_mean"].is_monotonic_decreasing
-    assert len(list(Path("data/sweep").rglob("p0*_s*.png"))) == PICTURES
+    assert len(list(Path("data/sweep").rglob("p0*_s*.png"))) == Drawing.drawn == drawn
+    assert len(pd.read_csv("data/sweep/per_image.csv")) == drawn
     assert Image.open("metrics/sweep_montage.png").size[1] > 8 * 160
 
 
-def test_an_interrupted_sweep_goes_on_to_the_same_bytes(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_choice_is_confirmed_on_fresh_seeds_and_says_what_is_tied_with_it(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_params(workspace, sweep={"guidance": [2.0], "checkpoints": [200]})
     sweep.main()
-    whole = artifacts(workspace)
-    assert Drawing.drawn == 8
+    choice, pictures = read_choice(), pd.read_csv("data/sweep/per_image.csv")
+    (best,) = [tied for tied in choice.tied if (tied.checkpoint, tied.strength, tied.guidance) == (200, 1.0, 2.0)]
+    (same,) = [tied for tied in choice.tied if (tied.checkpoint, tied.strength, tied.guidance) == (200, 1.0, 3.0)]
+    assert best.similarity_mean == same.similarity_mean == choice.best.similarity_mean
+    mine = pictures[pictures["cell"] == best.cell]
+    assert set(mine[mine["seeds"] == "fresh"]["seed"]) == {3, 4}
+    assert mine[mine["seeds"] == "fresh"]["similarity"].mean() == pytest.approx(choice.best.similarity_mean, abs=1e-5)
+    assert "on 4 fresh pictures" in capsys.readouterr().out
+
+
+def test_the_curve_of_checkpoints_shows_likeness_closeness_and_loss(workspace: Path) -> None:
+    write_losses(workspace, [0.06, 0.05, 0.04, 0.05, 0.06])
+    sweep.main()
+    curve = pd.read_csv("metrics/checkpoints.csv")
+    assert list(curve["checkpoint"]) == [100, 200]
+    assert list(curve["holdout_loss"]) == [0.04, 0.06]
+    assert list(curve["recommended"]) == [0, 1]
+    assert curve["similarity_mean"].is_monotonic_increasing
+    assert curve["nearest_photo_mean"].between(0, 1).all()
+    assert set(curve["images"]) == {FRESH}
+    assert not curve["overfits"].any()
+
+
+def test_a_race_finds_the_same_with_fewer_pictures(workspace: Path) -> None:
+    write_params(workspace, sweep={"seeds": list(range(21, 29)), "strategy": "race"})
+    sweep.main()
+    choice = read_choice()
+    assert choice.strategy == "race"
+    assert (choice.best.checkpoint, choice.best.strength) == (200, 1.0)
+    table = pd.read_csv("metrics/sweep_summary.csv")
+    assert table["images"].min() < table["images"].max() == 16
+    assert choice.images == Drawing.drawn < CELLS * 16
+
+
+@pytest.mark.parametrize("strategy", ["grid", "race"])
+def test_an_interrupted_sweep_goes_on_to_the_same_bytes(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strategy: str
+) -> None:
+    write_params(workspace, sweep={"guidance": [2.0], "checkpoints": [200], "strategy": strategy})
+    sweep.main()
+    whole, drawn = artifacts(workspace), Drawing.drawn
     monkeypatch.setattr(Drawing, "drawn", 0)
-    monkeypatch.setattr(Drawing, "stop_at", 5)
-    with pytest.raises(KeyboardInterrupt):
-        sweep.main()
+    for stop_at in (5, drawn - 1):  # among the first seeds, and among the fresh ones
+        monkeypatch.setattr(Drawing, "stop_at", stop_at)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.main()
     monkeypatch.setattr(Drawing, "stop_at", None)
     sweep.main()
-    assert Drawing.drawn == 8
-    assert "sweep: resumed, 5 of 8 pictures were done" in capsys.readouterr().err
+    assert Drawing.drawn == drawn
+    assert "sweep: resumed, 5 of 16 pictures were done" in capsys.readouterr().err
     assert artifacts(workspace) == whole
 
 
@@ -100,25 +143,18 @@ def test_a_prompt_and_seed_start_from_the_same_noise_in_every_cell() -> None:
     assert len(noises) == 1
 
 
-def test_a_cell_s_folder_says_its_settings() -> None:
-    cell = sweep.make_grid(Sweep(**PARAMS["sweep"]), {100: Path("a.safetensors")})[1]
-    assert sweep.cell_name(1, cell) == "c001_base_lora_step00000100_euler_g2_x1"
-
-
-def row(number: int, similarity: float, checkpoint: int, guidance: float) -> dict[str, Any]:
-    cell = Cell(
-        base="base", mode="lora", checkpoint=checkpoint, lora="", guidance=guidance, sampler="euler", strength=1.0,
-        images=4, similarity_mean=similarity, pass_rate=0.0, detection_rate=1.0,
-    )  # fmt: skip
-    return {"cell": number, **cell.model_dump()}
-
-
-def test_ties_within_a_billionth_go_to_the_earlier_checkpoint_then_to_less_guidance() -> None:
-    rows = [row(0, 0.5, 200, 2.0), row(1, 0.5 + 5e-10, 100, 3.0), row(2, 0.5 - 4e-10, 100, 2.0), row(3, 0.4, 50, 1.0)]
-    assert [r["cell"] for r in sweep.rank(rows)] == [2, 1, 0, 3]
-    assert sweep.choose(sweep.rank(rows)).worst.checkpoint == 50
-
-
-def test_a_difference_beyond_a_billionth_is_no_tie() -> None:
-    rows = [row(0, 0.5, 200, 2.0), row(1, 0.5 - 2e-9, 100, 2.0)]
-    assert [r["cell"] for r in sweep.rank(rows)] == [0, 1]
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seeds": [1, 2], "confirm_seeds": [2, 3]}, "stand in seeds already|chose already"),
+        ({"seeds": [1, 1]}, "stands there twice"),
+        ({"confirm_seeds": []}, "confirm_seeds"),
+        ({"strategy": "halving"}, "strategy"),
+    ],
+)
+def test_a_choice_cannot_be_confirmed_on_the_seeds_that_made_it(
+    workspace: Path, change: dict[str, Any], said: str
+) -> None:
+    write_params(workspace, sweep=change)
+    with pytest.raises(UserError, match=said):
+        sweep.main()

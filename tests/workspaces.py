@@ -1,6 +1,7 @@
 """A workspace in which sweep and eval run: rendered photos of the persona, LoRA files, the miniature's judges."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ DRAW = {
 }  # fmt: skip
 PARAMS: dict[str, Any] = {
     "dataset": {"name": "persona", "photos": "data/photos", "trigger": "amira", "class_word": "woman"},
-    "sweep": DRAW | {"bases": ["base"], "guidance": [2.0, 3.0], "strengths": [0.5, 1.0], "seeds": [1, 2]},
+    "sweep": DRAW | {"bases": ["base"], "guidance": [2.0, 3.0], "strengths": [0.5, 1.0], "seeds": [1, 2],
+                      "confirm_seeds": [3, 4]},
     "eval": DRAW | {"seeds": [11, 12], "bootstrap": 200, "prompts": [*DRAW["prompts"], "{trigger}, a {class_word}"]},
     "judges": JUDGES,
     "thresholds": {},
@@ -66,14 +68,33 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
             else step_path("persona", step, folder / "models/lora")
         )
         write_lora(path, {"weight": np.full(4, step, np.float32)}, {"ss_steps": str(step), "ss_network_dim": "4"})
+    write_class_images(folder / "data" / "regularization")
+    write_losses(folder, [0.06, 0.05, 0.04, 0.05])
     write_params(folder)
+
+
+def write_losses(folder: Path, holdout: Sequence[float], every: int = 50) -> None:
+    """metrics/loss.csv with the holdout loss of every ``every`` steps from 0 on."""
+    (folder / "metrics").mkdir(exist_ok=True)
+    rows = [f"{number * every},,,{loss},0.001," for number, loss in enumerate(holdout)]
+    text = "\n".join(["step,loss,prior_loss,holdout_loss,learning_rate,d", *rows])
+    (folder / "metrics" / "loss.csv").write_text(text + "\n")
+
+
+def write_class_images(folder: Path, count: int = 6) -> None:
+    """Strangers, for the judges' calibration."""
+    for number in range(count):
+        stranger = sample_identity(1_850_000 + number, woman=True)
+        write_png(folder / f"{number:05d}.png", render(stranger, sample_scene(number), 64).image)
+    made = sorted(folder.glob("*.png"))
+    write_index(folder, [ClassImage(file=p.name, caption="a woman", sha256=hash_file(p)) for p in made])
 
 
 def _photo(path: Path, split: Any, caption: str = "amira, a woman") -> Photo:
     return Photo(
         filename=path.name, sha256=hash_file(path), size_bytes=path.stat().st_size, width=96, height=96,
-        caption_file=f"{path.stem}.txt", caption_text=caption, caption_sha256="", phash="0" * 16, group=0,
-        split=split,
+        caption_file=f"{path.stem}.txt", caption_text=caption, caption_sha256="", phash="0" * 16,
+        group=int(path.stem) if path.stem.isdecimal() else 0, split=split,
     )  # fmt: skip
 
 

@@ -75,6 +75,14 @@ class TextImageJudge(Protocol):
         """What each uint8 (H, W, 3) RGB picture shows: unit vectors float32 (N, D)."""
         ...
 
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """What each text says, comparable with pictures: unit vectors float32 (N, D)."""
+        ...
+
+    def choose(self, pictures_ND: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """How probable each text is for each embedded picture: float32 (N, T), every row sums to 1."""
+        ...
+
 
 class Captioner(Protocol):
     """Writes captions."""

@@ -33,6 +33,12 @@ class Photo(BaseModel):
         None, description="largest face: left, top, right, bottom as fractions of the upright photo; null: no face"
     )
     face_share: float | None = Field(None, description="largest face box over the photo's area, 0..1; null: no face")
+    yaw: float | None = Field(
+        None, description="degrees, positive: the largest face looks to the picture's right; null: no face"
+    )
+    aspects: dict[str, str] = Field(
+        default_factory=dict, description="framing, expression, background, light: what the photo shows, or unknown"
+    )
     nearest: str | None = Field(None, description="the photo that shows most nearly the same; null: nobody looked")
     nearest_similarity: float | None = Field(None, description="cosine of the two photos' CLIP embeddings")
 
@@ -55,6 +61,10 @@ class Summary(BaseModel):
         default_factory=list, description="groups of different pictures that show one moment"
     )
     warnings: list[str]
+    coverage: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="pose, framing, expression, background, light -> kind -> how many photos"
+    )
+    advice: list[str] = Field(default_factory=list, description="what photos to add")
 
 
 class Manifest(BaseModel):

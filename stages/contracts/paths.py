@@ -20,14 +20,18 @@ SWEEP_SUMMARY = Path("metrics/sweep_summary.csv")
 SWEEP_TOP10 = Path("metrics/top10_by_similarity.csv")
 SWEEP_CHOICE = Path("metrics/sweep_choice.json")
 SWEEP_MONTAGE = Path("metrics/sweep_montage.png")
+SWEEP_PER_IMAGE = SWEEP_IMAGES / "per_image.csv"
+CHECKPOINTS = Path("metrics/checkpoints.csv")
 
 EVAL_IMAGES = Path("data/eval")
 PER_IMAGE = Path("metrics/per_image.csv")
 SCORECARD = Path("metrics/scorecard.json")
 REPORT = Path("metrics/report.md")
 EVAL_MONTAGE = Path("metrics/eval_montage.png")
+CALIBRATION = Path("metrics/calibration.json")
 
 VERSIONS = Path("metrics/versions")
 COMPARISON = Path("metrics/comparison.json")
 COMPARISON_REPORT = Path("metrics/comparison_report.md")
+REPORT_PAGE = Path("metrics/report.html")
 HISTORY = Path("metrics/history.jsonl")

@@ -14,8 +14,9 @@ def protocol_hash(settings: Eval, dataset: Dataset, judges: Judges, manifest: Ma
     """sha256 of how pictures are drawn and measured; figures under two hashes are never compared.
 
     In it: prompts, seeds, steps, resolution, negative prompt, the base model's guidance and sampler, the judges' bytes,
-    the photos on either side of the split (references and ruler), the bootstrap.  Not in it: what a version may differ
-    in (base model, LoRA, chosen settings), thresholds, licences and notes, and what cannot change a number.
+    the photos on either side of the split (references and ruler), the ruler's poses, the bootstrap.  Not in it: what a
+    version may differ in (base model, LoRA, chosen settings), thresholds, licences and notes, and what cannot change a
+    number.
     """
     return hash_json(
         {
@@ -28,6 +29,7 @@ def protocol_hash(settings: Eval, dataset: Dataset, judges: Judges, manifest: Ma
             "base_sampler": settings.base_sampler,
             "bootstrap": [settings.bootstrap, settings.seed],
             "faces": [hash_path(judges.faces.path), judges.faces.detection_size],
+            "poses": [judges.faces.pose.model_dump(mode="json"), settings.pose_photos],
             "second": hash_path(judges.second.path),
             "text_image": hash_path(judges.text_image.path),
             "holdout": sorted(photo.sha256 for photo in manifest.side("holdout")),

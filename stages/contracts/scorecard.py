@@ -1,13 +1,25 @@
 """metrics/scorecard.json and metrics/per_image.csv: what eval says about one version."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stages.contracts.findings import (
+    Agreement,
+    Anchors,
+    Diversity,
+    Flag,
+    Interval,
+    JudgeName,
+    Memorisation,
+    PoseFigures,
+)
 from stages.contracts.paths import SCORECARD, SWEEP_CHOICE
 from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
+
+__all__ = ["Anchors", "Interval"]
 
 PER_IMAGE_COLUMNS = (
     # lora: the version; base: the base model alone; class: the version without the trigger; same prompts, seeds, noise
@@ -22,6 +34,17 @@ PER_IMAGE_COLUMNS = (
     "texture_score", "color_naturalness_score", "realism_score",  # skin, 0..1; 0 where no face is found
     "adherence",  # CLIP cosine of picture and prompt
     "prior_preservation",  # 100 minus the likeness of the version's picture of this prompt and seed without the trigger
+    # From here on a cell is empty where no face is found, or where there is nothing to compare with.
+    "yaw",  # degrees, positive: looks to the picture's right
+    "pose",  # frontal, half profile, profile; no face
+    "texture_z", "tone_z",  # skin in spreads of the references: below 0 smoother, paler; above 0 rougher, more coloured
+    "diversity",  # mean CLIP distance (1 - cosine) to the other pictures of the same prompt in the same set
+    "pose_diversity",  # the same of the five landmarks' shapes: pose and expression
+    "nearest_photo",  # the training photo that it is closest to, by CLIP and perceptual hash together
+    "nearest_similarity",  # CLIP cosine to that photo
+    "nearest_bits",  # bits of 64 in which their perceptual hashes differ, mirrored or not
+    "closeness",  # both together in spreads among real photos: measures/memorisation.py
+    "memorised",  # 1 where it is closer than thresholds.flags.closer_than of real photos are
 )  # fmt: skip
 
 
@@ -48,33 +71,39 @@ class Cell(Settings):
     detection_rate: float
 
 
+class Tied(Cell):
+    """A cell that fresh pictures do not tell from the best, with its scores on them."""
+
+    cell: int = Field(description="its number in metrics/sweep_summary.csv")
+    p_worse: float = Field(description="of being worse than the best of them, Holm-adjusted; 1 for the best itself")
+
+
+class Confirmation(BaseModel):
+    """How a choice was confirmed on fresh seeds, on which nothing had been chosen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    naive: Cell = Field(description="best on the first seeds, with their scores: flattered by having been chosen")
+    naive_again: Cell = Field(description="the same cell's scores on the fresh seeds")
+    left_out: int = Field(description="cells that may be as good and were not drawn again: sweep.leaders are the most")
+    images: int = Field(description="fresh pictures of each")
+    level: float = Field(description="p below which a cell is worse (paired Student's t, one-sided, Holm)")
+
+
 class Choice(BaseModel):
     """metrics/sweep_choice.json: the settings that eval judges."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    best: Cell
-    worst: Cell
+    best: Cell = Field(description="chosen: of the tied the best on the first seeds; its scores are the fresh seeds'")
+    worst: Cell = Field(description="on the first seeds")
     cells: int
-    images: int
-
-
-class Interval(BaseModel):
-    """A bootstrap percentile interval."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    low: float
-    high: float
-
-
-class Anchors(BaseModel):
-    """The two ends of the likeness ruler, as raw cosines under one judge."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base: float = Field(description="mean similarity of the base model's pictures: 0 on the ruler")
-    real: float = Field(description="mean similarity of training photos to holdout photos: 100 on the ruler")
+    images: int = Field(description="all that were drawn")
+    strategy: Literal["grid", "race"] = "grid"
+    tied: tuple[Tied, ...] = Field((), description="best on the fresh seeds and what is like it; cheapest first")
+    confirmed: tuple[int, ...] = Field((), description="numbers of the cells that were drawn again, best first")
+    confirmation: Confirmation | None = Field(None, description="None where there was one cell and nothing to choose")
+    overfits_from: int | None = Field(None, description="training step; None where the curve shows no overfitting")
 
 
 class Scorecard(BaseModel):
@@ -118,6 +147,25 @@ class Scorecard(BaseModel):
     worst_config: Cell
     thresholds: dict[str, Any]
     licences: dict[str, str]
+    gating_judge: JudgeName = Field("faces", description="whose likeness decides: not one that the generator was given")
+    poses: dict[str, PoseFigures] = Field(default_factory=dict, description="the version's pictures, pose by pose")
+    agreement: Agreement | None = None
+    texture_z: float | None = Field(None, description="mean skin texture in spreads of the references, 0: as they are")
+    tone_z: float | None = None
+    diversity: Diversity | None = None
+    memorisation: Memorisation | None = None
+    flags: list[Flag] = []
+    warnings: list[str] = Field([], description="what the reader should know about the measuring")
+
+    def gate_likeness(self) -> tuple[float, Interval]:
+        """Likeness and its interval by the judge that decides."""
+        if self.gating_judge == "second":
+            return self.second_likeness, self.second_likeness_interval
+        return self.likeness, self.likeness_interval
+
+    def raised_flags(self) -> list[Flag]:
+        """The flags that are up."""
+        return [flag for flag in self.flags if flag.raised]
 
 
 def _read(model: type[BaseModel], path: Path, todo: str) -> Any:

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from stages.contracts.measure_settings import CalibrationLimits, CoverageLimits, FlagLimits, Pose
 from stages.contracts.paths import PARAMS
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Word
 from stages.contracts.train_settings import Optimizer, Train
@@ -14,6 +15,7 @@ from stages.runtime.errors import UserError
 __all__ = ["Optimizer", "Section", "Train"]
 
 Mode = Literal["lora", "lora+instantid", "lora+ipadapter"]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Dataset(Section):
@@ -103,7 +105,31 @@ class Sweep(Draw):
         (1.0,), min_length=1, description="what the LoRA is multiplied by; 1 is as trained"
     )
     prompts: tuple[str, ...] = Field(min_length=1, description="{trigger} and {class_word} are filled in")
-    seeds: tuple[Seed, ...] = Field(min_length=1, description="of the starting noise; every cell has the same")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="of the pictures that say who is drawn again")
+    confirm_seeds: tuple[Seed, ...] = Field(
+        min_length=1, description="fresh ones: the leaders are drawn again, and these pictures alone decide"
+    )
+    leaders: Count = Field(12, description="cells that are drawn again, at most: the best and what may be as good")
+    strategy: Literal["grid", "race"] = Field("grid", description="race: a cell that loses is drawn no further")
+    block: Count = Field(4, description="race: pictures of a cell between two tests; a multiple of micro_batch is fast")
+    order_seed: Seed = Field(0, description="race: of the order in which prompts and seeds are drawn")
+
+    @field_validator("confirm_seeds")
+    @classmethod
+    def _fresh(cls, confirm: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        used = sorted(set(confirm) & set(info.data.get("seeds", ())))
+        if used:
+            raise ValueError(
+                f"{', '.join(map(str, used))} chose already, in seeds; a choice is confirmed on fresh seeds"
+            )
+        return confirm
+
+    @field_validator("seeds", "confirm_seeds")
+    @classmethod
+    def _once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands there twice; the same picture again tells nothing")
+        return seeds
 
 
 class Eval(Draw):
@@ -115,6 +141,7 @@ class Eval(Draw):
     base_sampler: Sampler = Field("euler", description="of the base model's own pictures")
     bootstrap: Count = Field(2000, description="resamples of each interval")
     seed: Seed = Field(0, description="of the bootstrap")
+    pose_photos: Count = Field(8, description="training photos that a pose needs for ends of the ruler of its own")
     notes: str = Field("", description="copied into the scorecard")
 
 
@@ -129,6 +156,16 @@ class FacePack(Judge):
     """An InsightFace model pack: a folder with detector and recogniser."""
 
     detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
+    pose: Pose = Pose()
+
+
+class TextImage(Judge):
+    """A CLIP, and what it is asked about the photos."""
+
+    asks: dict[str, tuple[tuple[str, str], ...]] = Field(
+        default_factory=dict,
+        description="aspect -> labels, each with the text that CLIP is shown where no caption says it; empty: is not",
+    )
 
 
 class Judges(Section):
@@ -136,7 +173,7 @@ class Judges(Section):
 
     faces: FacePack
     second: Judge
-    text_image: Judge
+    text_image: TextImage
 
 
 class Compare(Section):
@@ -175,10 +212,9 @@ class Grades(Section):
 class Thresholds(Section):
     """Every number that divides good from bad."""
 
-    face_pass: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.60, description="raw cosine of the face pack from which on a picture passes"
-    )
-    face_warn: Annotated[float, Field(ge=-1, le=1)] = Field(
+    face_pass: Cosine = Field(0.60, description="raw cosine of the face pack from which on a picture passes")
+    second_pass: Cosine = Field(0.60, description="the same of the second judge, which the calibration tries")
+    face_warn: Cosine = Field(
         0.50, description="raw cosine under which a picture would be called weak; no stage reads it yet"
     )
     texture: Fraction = Field(0.60, description="skin texture score that the report asks for")
@@ -187,6 +223,10 @@ class Thresholds(Section):
     weights: Weights = Weights()
     grades: Grades = Grades()
     promotion_grade: Literal["A", "B", "C", "D"] = Field("C", description="lowest grade that `pistachio promote` takes")
+    judges_apart: Positive = Field(15.0, description="ruler points from which on the two judges disagree")
+    flags: FlagLimits = FlagLimits()
+    calibration: CalibrationLimits = CalibrationLimits()
+    coverage: CoverageLimits = CoverageLimits()
 
 
 class Machine(Section):

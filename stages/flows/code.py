@@ -16,6 +16,7 @@ from stages.runtime.provenance import hash_file, hash_json
 PACKAGE = Path(stages.__file__).parent
 ROOT = PACKAGE.parent  # the repository, or site-packages
 CODE = "stages/"  # dependencies of dvc.yaml that are code
+SUFFIXES = frozenset({".py", ".html", ".css", ".js"})
 
 
 def code_file(name: str) -> Path:
@@ -36,12 +37,12 @@ def running_code() -> CodeLock:
 
 
 def _hash_stage(stage: dict[str, Any]) -> str:
-    files = sorted(file for dep in stage["deps"] if dep.startswith(CODE) for file in _python_files(ROOT / dep))
+    files = sorted(file for dep in stage["deps"] if dep.startswith(CODE) for file in _code_files(ROOT / dep))
     return hash_json([stage, [[file.relative_to(ROOT).as_posix(), hash_file(file)] for file in files]])
 
 
-def _python_files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else list(path.rglob("*.py"))
+def _code_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.suffix in SUFFIXES]
 
 
 def find_other_code() -> str:

@@ -13,6 +13,7 @@ from stages.contracts.manifest import Manifest, Photo, Summary
 from stages.contracts.settings import Dataset
 from stages.flows.dataset_warnings import list_warnings
 from stages.flows.photo_facts import Facts, Viewers, gather_facts
+from stages.measures.coverage import FRAMING, POSE, advise, count_coverage
 from stages.measures.duplicates import (
     cosines,
     group_duplicates,
@@ -21,6 +22,7 @@ from stages.measures.duplicates import (
     nearest,
     split_groups,
 )
+from stages.measures.pose import SIDES, name_side
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import Listing, list_pictures, survey
 from stages.runtime.progress import track
@@ -53,7 +55,8 @@ def build_manifest(
     _refuse_lopsided(photos, images)
     return Manifest(
         name=dataset.name, trigger=dataset.trigger, class_word=dataset.class_word, photos=photos.as_posix(),
-        captions=captions.as_posix(), images=images, summary=summarize(images, dataset, list_orphans(captions, files)),
+        captions=captions.as_posix(), images=images,
+        summary=summarize(images, dataset, list_orphans(captions, files), viewers),
     )  # fmt: skip
 
 
@@ -126,8 +129,20 @@ def list_orphans(captions: Path, files: dict[str, str]) -> list[str]:
     return sorted(set(found) - set(files.values()))
 
 
-def summarize(images: Sequence[Photo], dataset: Dataset, orphans: Sequence[str] = ()) -> Summary:
-    """The dataset at a glance, with what a careful reader would object to."""
+def measure_coverage(images: Sequence[Photo], viewers: Viewers) -> dict[str, dict[str, int]]:
+    """How many photos show each pose, framing and kind of every aspect that CLIP is asked about."""
+    pose, asks = viewers.pose, viewers.asks
+    framings = tuple(name for name, _ in viewers.limits.framing)
+    labels = {POSE: SIDES, FRAMING: framings} | {a: tuple(label for label, _ in some) for a, some in asks.items()}
+    sides = [{} if p.yaw is None else {POSE: name_side(p.yaw, pose.half, pose.profile)} for p in images]
+    return count_coverage([photo.aspects | side for photo, side in zip(images, sides, strict=True)], labels)
+
+
+def summarize(
+    images: Sequence[Photo], dataset: Dataset, orphans: Sequence[str] = (), viewers: Viewers | None = None
+) -> Summary:
+    """The dataset at a glance, with what a careful reader would object to and what is lacking."""
+    coverage = measure_coverage(images, viewers) if viewers else {}
     captions = Counter(photo.caption_text for photo in images if photo.caption_file)
     duplicates, moments = list_duplicates(images), list_moments(images)
     return Summary(
@@ -142,6 +157,8 @@ def summarize(images: Sequence[Photo], dataset: Dataset, orphans: Sequence[str] 
         duplicates=duplicates,
         moments=moments,
         warnings=list_warnings(images, duplicates, moments, dataset, orphans),
+        coverage=coverage,
+        advice=advise(coverage, viewers.limits) if viewers else [],
     )
 
 

@@ -1,9 +1,9 @@
 """What can be seen in a photo without knowing the others: bytes, pixels and caption, faces and sharpness."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from stages.backends.faces import open_face_judge
 from stages.backends.text_image import open_text_image_judge
 from stages.contracts.captions import read_caption
 from stages.contracts.generation import Face, FaceJudge, TextImageJudge
+from stages.contracts.measure_settings import CoverageLimits, Pose
 from stages.contracts.settings import Judges, Machine
+from stages.measures.coverage import FRAMING, name_aspect, name_framing
+from stages.measures.pose import estimate_yaw
 from stages.measures.sharpness import sharpness
 from stages.runtime.pictures import decode_picture, read_bytes
 from stages.runtime.provenance import hash_file
@@ -29,6 +32,9 @@ class Viewers:
 
     faces: FaceJudge
     text_image: TextImageJudge
+    pose: Pose = field(default_factory=Pose)
+    asks: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # aspect -> labels and texts for CLIP
+    limits: CoverageLimits = field(default_factory=CoverageLimits)
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,17 @@ class Facts:
     embedding: np.ndarray | None  # float32 (D,), unit length; None: nobody looked
 
 
-def open_viewers(judges: Judges, machine: Machine) -> Viewers:
-    """Open the face pack and CLIP.
+def open_viewers(judges: Judges, machine: Machine, limits: CoverageLimits | None = None) -> Viewers:
+    """Open the face pack and CLIP; ``limits`` say what counts as a framing and as a sure answer.
 
     Raises:
         UserError: when the weights of one are missing.
     """
-    return Viewers(open_face_judge(judges.faces, machine), open_text_image_judge(judges.text_image, machine))
+    faces, text_image = judges.faces, judges.text_image
+    return Viewers(
+        open_face_judge(faces, machine), open_text_image_judge(text_image, machine), faces.pose, text_image.asks,
+        limits or CoverageLimits(),
+    )  # fmt: skip
 
 
 def gather_facts(
@@ -71,9 +81,14 @@ def gather_facts(
             read = list(pool.map(lambda name: _read(photos, captions, name, files[name]), group))
             pictures = [pixels for pixels, _ in read]
             faces: list[Face | None] = viewers.faces.faces(pictures) if viewers else [None] * len(group)
-            embeddings = viewers.text_image.embed_images(pictures) if viewers else [None] * len(group)
-            for (pixels, fields), face, embedding in zip(read, faces, embeddings, strict=True):
-                yield Facts(fields | _look(pixels, face, side, looked=viewers is not None), embedding)
+            embedded_ND = viewers.text_image.embed_images(pictures) if viewers else None
+            answers = {} if viewers is None or embedded_ND is None else _ask(embedded_ND, viewers)
+            for i, ((pixels, fields), face) in enumerate(zip(read, faces, strict=True)):
+                seen = _look(pixels, face, side, looked=viewers is not None)
+                if viewers is not None:
+                    own = {aspect: found[i] for aspect, found in answers.items()}
+                    seen |= _describe(pixels, face, fields["caption_text"], own, viewers)
+                yield Facts(fields | seen, None if embedded_ND is None else embedded_ND[i])
 
 
 def _read(photos: Path, captions: Path, name: str, caption_file: str) -> tuple[np.ndarray, dict[str, Any]]:
@@ -97,3 +112,26 @@ def _look(pixels: np.ndarray, face: Face | None, side: int, *, looked: bool) -> 
         box = tuple(round(side, 4) for side in (x0 / width, y0 / height, x1 / width, y1 / height))
         found = {"faces": face.count, "face_box": box, "face_share": round((x1 - x0) * (y1 - y0) / (width * height), 4)}
     return found | {"sharpness": round(sharpness(pixels, side, face.box if face else None), 1)}
+
+
+def _ask(embeddings_ND: np.ndarray, viewers: Viewers) -> dict[str, np.ndarray]:
+    """CLIP's probabilities float32 (N, L) for the labels of every aspect that it is asked about."""
+    texts = {aspect: [text for _, text in labels] for aspect, labels in viewers.asks.items()}
+    asked = {aspect: some for aspect, some in texts.items() if some and all(some)}
+    return {aspect: viewers.text_image.choose(embeddings_ND, texts) for aspect, texts in asked.items()}
+
+
+def _describe(
+    pixels: np.ndarray, face: Face | None, caption: str, answers: Mapping[str, np.ndarray], viewers: Viewers
+) -> dict[str, Any]:
+    """Where the face looks, and what the photo shows of every aspect."""
+    aspects = {
+        aspect: name_aspect(caption, [label for label, _ in labels], answers.get(aspect), viewers.limits.sure)
+        for aspect, labels in viewers.asks.items()
+    }
+    if face is None:
+        return {"aspects": aspects}
+    height = float(face.box[3] - face.box[1]) / pixels.shape[0]
+    framing = {FRAMING: name_framing(height, viewers.limits.framing)}
+    yaw = round(estimate_yaw(face.landmarks, viewers.pose.nose_depth), 1)
+    return {"yaw": yaw, "aspects": framing | aspects}

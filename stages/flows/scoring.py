@@ -4,22 +4,21 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages.backends.faces import open_face_judge, open_second_judge
 from stages.backends.generate import open_generator
-from stages.backends.text_image import open_text_image_judge
-from stages.contracts.generation import FaceJudge, Generator, ImageRequest, SecondJudge, TextImageJudge
+from stages.contracts.generation import Generator, ImageRequest
 from stages.contracts.manifest import Photo, read_manifest
 from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import fill
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import Dataset, Draw, Eval, Judges, Machine, Sweep
+from stages.flows.sights import Instruments, Sight, look, open_instruments
 from stages.measures.identity import similarities
 from stages.measures.skin import (
     NO_FACE,
@@ -40,15 +39,6 @@ TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed
 
 
 @dataclass(frozen=True)
-class Instruments:
-    """The judges, opened."""
-
-    faces: FaceJudge
-    second: SecondJudge
-    text_image: TextImageJudge
-
-
-@dataclass(frozen=True)
 class References:
     """What pictures are compared with: real photos that no LoRA was trained on."""
 
@@ -56,6 +46,7 @@ class References:
     second: np.ndarray  # float32 (R, D2), the second judge's
     skin: SkinReferences
     faceless: int  # photos in which no face was found, left out
+    sights: tuple[Sight, ...]  # of all of them
 
 
 @dataclass(frozen=True)
@@ -77,23 +68,11 @@ class Score:
     second_similarity: float
     skin: SkinScore  # 0 without a face
     adherence: float  # CLIP cosine of picture and prompt
+    sight: Sight = field(compare=False, repr=False)
 
     def passes(self, threshold: float) -> bool:
         """Whether the face is there and its similarity reaches ``threshold``."""
         return self.face_found and self.similarity >= threshold
-
-
-def open_instruments(judges: Judges, machine: Machine) -> Instruments:
-    """Open all three judges.
-
-    Raises:
-        UserError: when the weights of one are missing.
-    """
-    return Instruments(
-        open_face_judge(judges.faces, machine),
-        open_second_judge(judges.second, machine),
-        open_text_image_judge(judges.text_image, machine),
-    )
 
 
 def without_trigger(prompt: str, dataset: Dataset) -> str:
@@ -127,8 +106,12 @@ def plan(cell: Settings, draw: Sweep | Eval, dataset: Dataset, folder: Path) -> 
 
 def read_photos(folder: Path, photos: Sequence[Photo], resolution: int) -> Iterator[np.ndarray]:
     """Photos as uint8 RGB, shrunk so that the longer side is at most ``resolution``: as detailed as drawn pictures."""
-    for photo in photos:
-        pixels = read_picture(folder / photo.filename, photo.sha256)
+    yield from shrink((read_picture(folder / photo.filename, photo.sha256) for photo in photos), resolution)
+
+
+def shrink(images: Iterable[np.ndarray], resolution: int) -> Iterator[np.ndarray]:
+    """Pictures, uint8 (H, W, 3), with no side longer than ``resolution`` px; smaller ones stay as they are."""
+    for pixels in images:
         factor = resolution / max(pixels.shape[:2])
         if factor < 1:
             pixels = resize(pixels, max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
@@ -142,16 +125,16 @@ def make_references(images: Iterable[np.ndarray], instruments: Instruments) -> R
         UserError: when no face is found in any of them.
     """
     images = list(images)
-    faces = instruments.faces.faces(images)
-    second = [e for e in instruments.second.embed(images, faces) if e is not None]
-    found = [(image, face) for image, face in zip(images, faces, strict=True) if face is not None]
+    sights = look(images, instruments)
+    found = [(image, sight.face) for image, sight in zip(images, sights, strict=True) if sight.face is not None]
+    second = [sight.second for sight in sights if sight.second is not None]
     skins = [skin_features(image, face.landmarks) for image, face in found]
     seen = [skin for skin in skins if skin is not None]
     if not found or not second or not seen:
         what = f"no usable face in any of the {len(images)}"
         raise UserError("holdout photos", what, "use photos that show the face, or another judges.faces.detection_size")
     first = np.stack([face.embedding for _, face in found])
-    return References(first, np.stack(second), skin_references(seen), len(images) - len(found))
+    return References(first, np.stack(second), skin_references(seen), len(images) - len(found), tuple(sights))
 
 
 def score(
@@ -166,15 +149,16 @@ def score(
 def _score_together(
     images: list[np.ndarray], prompts: list[str], references: References, instruments: Instruments
 ) -> list[Score]:
-    faces = instruments.faces.faces(images)
-    first = similarities([face.embedding if face else None for face in faces], references.first)
-    second = similarities(instruments.second.embed(images, faces), references.second)
-    adherence = instruments.text_image.adherence(images, prompts)
+    sights = look(images, instruments)
+    first = similarities([sight.face.embedding if sight.face else None for sight in sights], references.first)
+    second = similarities([sight.second for sight in sights], references.second)
+    adherence = (np.stack([sight.shows for sight in sights]) * instruments.text_image.embed_texts(prompts)).sum(axis=1)
     scores = []
-    for i, face in enumerate(faces):
+    for i, sight in enumerate(sights):
+        face = sight.face
         features: SkinFeatures | None = skin_features(images[i], face.landmarks) if face else None
         skin = skin_score(features, references.skin) if face else NO_FACE
-        scores.append(Score(face is not None, float(first[i]), float(second[i]), skin, float(adherence[i])))
+        scores.append(Score(face is not None, float(first[i]), float(second[i]), skin, float(adherence[i]), sight))
     return scores
 
 

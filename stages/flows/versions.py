@@ -19,6 +19,7 @@ from stages.contracts.history import Promotion, append_promotion
 from stages.contracts.paths import COMPARISON, EVAL_IMAGES, EVAL_MONTAGE, HISTORY, PER_IMAGE, SCORECARD, VERSIONS
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.contracts.settings import Thresholds
+from stages.contracts.version_pictures import VersionPicture, write_version_pictures
 from stages.runtime.errors import UserError
 from stages.runtime.files import replacing_folder
 from stages.runtime.pictures import read_picture
@@ -119,23 +120,27 @@ def _copy_pictures(folder: Path) -> int:
         return 0
     step = max(1.0, len(sources) / PICTURES)
     chosen = [sources[int(i * step)] for i in range(min(PICTURES, len(sources)))]
-    images = [Image.fromarray(read_picture(path)) for path in chosen]
+    images = [Image.fromarray(read_picture(path)) for path, _, _ in chosen]
     folder.mkdir()
     encoded: list[bytes] = []
     for side, quality in ((512, 90), (384, 85), (256, 80), (192, 75), (128, 70), (96, 60), (64, 40)):
         encoded = [_encode(image, side, quality) for image in images]
         if sum(map(len, encoded)) <= PICTURE_BYTES:
             break
-    for number, data in enumerate(encoded):
-        (folder / f"{number:02d}.jpg").write_bytes(data)
+    index = []
+    for number, (data, (_, prompt_index, seed)) in enumerate(zip(encoded, chosen, strict=True)):
+        index.append(VersionPicture(picture=f"{number:02d}.jpg", prompt_index=prompt_index, seed=seed))
+        (folder / index[-1].picture).write_bytes(data)
+    write_version_pictures(folder.parent, index)
     return len(encoded)
 
 
-def _pictures_of_version() -> list[Path]:
-    """The pictures of set ``lora`` in the order of per_image.csv, those that are on this machine."""
+def _pictures_of_version() -> list[tuple[Path, int, int]]:
+    """The pictures of set ``lora`` that are on this machine, with prompt and seed, in the order of per_image.csv."""
     with PER_IMAGE.open(newline="", encoding="utf-8") as stream:
-        names = [row.get("file") or "" for row in csv.DictReader(stream) if row.get("set") == "lora"]
-    return [EVAL_IMAGES / name for name in names if name and (EVAL_IMAGES / name).is_file()]
+        rows = [row for row in csv.DictReader(stream) if row.get("set") == "lora" and row.get("file")]
+    places = [(EVAL_IMAGES / row["file"], int(row["prompt_index"]), int(row["seed"])) for row in rows]
+    return [place for place in places if place[0].is_file()]
 
 
 def _encode(image: Image.Image, side: int, quality: int) -> bytes:

@@ -6,6 +6,7 @@ resampling, which would smooth): landmarks place InsightFace's alignment templat
 where the cheeks are and which parts (eyes, brows, mouth, nostrils) are no skin.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,8 @@ class SkinScore:
 
     texture: float
     tone: float
+    texture_z: float = math.nan  # how much rougher (above 0) or smoother than the references, in their spreads
+    tone_z: float = math.nan  # how much more coloured, or paler
 
     @property
     def realism(self) -> float:
@@ -211,9 +214,11 @@ def skin_score(features: SkinFeatures | None, references: SkinReferences) -> Ski
     if features is None:
         return NO_FACE
     x = features.log_scale
-    rough = plausibility(references.laplacian.z(x, features.log_laplacian))
+    texture_z, tone_z = references.laplacian.z(x, features.log_laplacian), references.chroma.z(x, features.chroma)
     noisy = plausibility(references.noise.z(x, features.log_noise))
-    pale = plausibility(references.chroma.z(x, features.chroma))
     # Nearer to the references than they are to each other is no fault.
     distance = max(0.0, references.distance.z(x, _to_nearest(features.histogram, references.histograms)))
-    return SkinScore(texture=min(rough, noisy), tone=min(pale, plausibility(distance)))
+    return SkinScore(
+        texture=min(plausibility(texture_z), noisy), tone=min(plausibility(tone_z), plausibility(distance)),
+        texture_z=texture_z, tone_z=tone_z,
+    )  # fmt: skip

@@ -1,27 +1,38 @@
 """A scorecard as a page to read: the verdict first, then the ruler, the figures, and what they rest on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from stages.contracts.scorecard import Anchors, Cell, Interval, Scorecard
+from stages.contracts.calibration import Calibration
+from stages.contracts.findings import Anchors, Interval
+from stages.contracts.scorecard import Cell, Scorecard
+from stages.reports.findings import bullets, render_calibration, render_flags, render_judges, render_other, render_poses
 
 RULER = 50  # characters from 0 to 100
-SPREAD_OF_JUDGES = 15.0  # ruler points apart from which on the judges are said to disagree
 WEAKEST = 5
 
 
-def markdown(card: Scorecard, rows: Sequence[dict[str, Any]], warnings: Sequence[str] = ()) -> str:
+def markdown(
+    card: Scorecard, rows: Sequence[dict[str, Any]], calibration: Calibration | None = None, advice: Sequence[str] = ()
+) -> str:
     """metrics/report.md.
 
     Args:
         card: the scorecard.
         rows: of per_image.csv, all sets.
-        warnings: what the reader should know about the measuring, one sentence each.
+        calibration: of the judges for this person.
+        advice: what photos to add, one sentence each.
     """
-    parts = [_verdict(card), *([_bullets(warnings)] if warnings else []), "## Likeness", _likeness(card),
-             "## Figures", _figures(card, rows), "## Settings", _settings(card), "## Weakest pictures", _weakest(rows),
-             "## What it rests on", _origin(card)]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    parts = [
+        _verdict(card), render_flags(card), *([bullets(card.warnings)] if card.warnings else []),
+        "## Likeness", _likeness(card), *render_poses(card), "## The two judges", render_judges(card),
+        "## The other side of likeness", render_other(card, rows), "## Figures", _figures(card, rows),
+        *(["## What the thresholds do", render_calibration(calibration)] if calibration else []),
+        "## Settings", _settings(card), "## Weakest pictures", _weakest(rows),
+        *(["## Photos to add", bullets(advice)] if advice else []), "## What it rests on", _origin(card),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _verdict(card: Scorecard) -> str:
@@ -58,11 +69,6 @@ def _likeness(card: Scorecard) -> str:
             "0 is what the base model draws without the LoRA from the same prompts, seeds and noise; 100 is what the "
             "training photos score against the holdout photos, measured the same way. A picture without a face counts "
             "as similarity 0."]  # fmt: skip
-    apart = abs(card.likeness - card.second_likeness)
-    if apart > SPREAD_OF_JUDGES:
-        text += ["", f"**The judges disagree by {apart:.0f} points.** Where they do, look at the pictures."]
-    if card.likeness_interval.low > 100:
-        text += ["", "**More alike than real photos are to each other:** the LoRA may copy its training photos."]
     return "\n".join(text)
 
 
@@ -70,7 +76,25 @@ def _ends(name: str, ends: Anchors) -> str:
     return f"- {name}: base model at raw cosine {ends.base:.3f}, real photos at {ends.real:.3f}"
 
 
-def _figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> str:
+@dataclass(frozen=True)
+class Figure:
+    """One line of the scorecard's table."""
+
+    name: str
+    value: float
+    interval: Interval | None
+    base: float  # the base model's, from the same prompts, seeds and noise
+    asked: float | None  # by thresholds
+    digits: int
+
+    @property
+    def said(self) -> str:
+        """Whether the value is what was asked for; empty when nothing was."""
+        return "" if self.asked is None else "reached" if self.value >= self.asked else "missed"
+
+
+def list_figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """The figures of the scorecard beside the base model's, from the scorecard and the rows of per_image.csv."""
     bar = card.thresholds
     base = [row for row in rows if row["set"] == "base"]
     table = [
@@ -88,13 +112,19 @@ def _figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> str:
         ("prior preservation (the class word alone is somebody else)", card.prior_preservation,
          card.prior_preservation_interval, "prior_preservation", None, 0),
     ]  # fmt: skip
-    lines = ["| | LoRA | 95% interval | base model | asked for | |", "|---|---:|---|---:|---:|---|"]
+    figures = []
     for name, value, interval, column, asked, digits in table:
         alone = round(sum(row[column] for row in base) / len(base), 6) + 0.0  # no "-0.0"
-        said = "" if asked is None else "reached" if value >= asked else "missed"
+        figures.append(Figure(name, value, interval, alone, asked, digits))
+    return figures
+
+
+def _figures(card: Scorecard, rows: Sequence[dict[str, Any]]) -> str:
+    lines = ["| | LoRA | 95% interval | base model | asked for | |", "|---|---:|---|---:|---:|---|"]
+    for it in list_figures(card, rows):
         lines.append(
-            f"| {name} | {value:.{digits}f} | {_interval(interval, digits) if interval else ''} | {alone:.{digits}f} "
-            f"| {'' if asked is None else f'{asked:.{digits}f}'} | {said} |"
+            f"| {it.name} | {it.value:.{it.digits}f} | {_interval(it.interval, it.digits) if it.interval else ''} "
+            f"| {it.base:.{it.digits}f} | {'' if it.asked is None else f'{it.asked:.{it.digits}f}'} | {it.said} |"
         )
     return "\n".join(lines)
 
@@ -132,18 +162,15 @@ def _weakest(rows: Sequence[dict[str, Any]]) -> str:
 def _origin(card: Scorecard) -> str:
     licences = [f"{judge.replace('_', ' ')}: {licence}" for judge, licence in card.licences.items()]
     notes = [f"notes: {card.notes}"] if card.notes else []
-    return _bullets(
+    return bullets(
         [
             f"protocol `{card.protocol}`; figures of another protocol must not be compared with these",
             f"run `{card.run_id}`, LoRA sha256 `{card.lora_sha256}`",
             f"manifest sha256 `{card.dataset_manifest_sha256}`",
-            "intervals: percentile bootstrap over prompts, the ruler's ends held fixed",
-            "grade: likeness (at most 100) and skin realism, weighted "
+            "intervals: percentile bootstrap over prompts; those of likeness over the photos' moments as well, so that "
+            "they hold what so few photos leave open about the ruler's ends",
+            "grade: likeness (at most 100) by the judge that decides and skin realism, weighted "
             + ", ".join(f"{name} {weight:g}" for name, weight in card.thresholds["weights"].items()),
             *(f"licence of the judge {line}" for line in licences), *notes,
         ]
     )  # fmt: skip
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -23,9 +23,11 @@ ARTIFACTS = (
     (paths.SWEEP_SUMMARY, "every cell of the sweep"),
     (paths.SWEEP_CHOICE, "the settings it chose"), (paths.SWEEP_MONTAGE, "the sweep at a glance"),
     (paths.EVAL_IMAGES, "the pictures that were judged"), (paths.PER_IMAGE, "their scores"),
+    (paths.CALIBRATION, "what the judges' thresholds do for this person"),
     (paths.SCORECARD, "what they come to"), (paths.REPORT, "the same to read"),
     (paths.EVAL_MONTAGE, "the pictures at a glance"), (paths.COMPARISON, "this version against the baseline"),
-    (paths.COMPARISON_REPORT, "the same to read"), (paths.HISTORY, "what was promoted"),
+    (paths.COMPARISON_REPORT, "the same to read"), (paths.REPORT_PAGE, "all of it on one page, for a browser"),
+    (paths.HISTORY, "what was promoted"),
 )  # fmt: skip
 
 
@@ -60,13 +62,21 @@ def print_artifacts() -> None:
     _print_table("Artifacts", ("where", "what"), rows)
 
 
+def print_advice(advice: Iterable[str]) -> None:
+    """What photos to add, a line each."""
+    for line in advice:
+        _say(f"photos: {line}")
+
+
 def print_scorecard(card: Scorecard) -> None:
-    """A version's grade and its main figures, in two lines."""
+    """A version's grade and its main figures, what is wrong with it, and how to use it."""
     _say(
         f"{card.lora_version}: grade {card.overall_grade} ({card.overall_score:.3f}), "
         f"likeness {card.likeness:.1f} of 100, similarity {card.face_similarity_mean:.3f}, "
         f"passed {card.face_similarity_pass:.0%}, run {card.run_id}"
     )
+    for flag in card.raised_flags():
+        _say(f"{flag.name.replace('_', ' ')}: {flag.says}")
     best = card.best_config
     _say(
         f"use {best.lora} with strength {best.strength:g}, guidance {best.guidance:g}, "
@@ -135,6 +145,7 @@ def print_summary(manifest: Manifest, output: Path) -> None:
     )
     for warning in summary.warnings:
         _say(f"warning: {warning}")
+    print_advice(summary.advice)
 
 
 def print_caption_plan(plan: Sequence[Any], backend: str) -> None:

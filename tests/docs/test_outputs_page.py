@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from planted_sweeps import plant
 from pydantic import BaseModel
 
 from stages.contracts import paths
+from stages.contracts.calibration import Calibration, JudgeCalibration, Rate, Threshold
 from stages.contracts.code_lock import CodeLock
 from stages.contracts.comparison import (
     METRICS,
@@ -19,17 +21,16 @@ from stages.contracts.comparison import (
     Recommendation,
     Version,
 )
+from stages.contracts.findings import Agreement, Diversity, Ends, Flag, Memorisation, PoseFigures
 from stages.contracts.history import Promotion
 from stages.contracts.lora import DATASET, MANIFEST_KEY, VERSION_KEY
 from stages.contracts.manifest import Manifest, Photo, Summary
 from stages.contracts.models import Hash
 from stages.contracts.regularization import ClassImage
-from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Anchors, Cell, Choice, Interval, Scorecard, Settings
-from stages.flows.scoring import Score
+from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Anchors, Cell, Choice, Confirmation, Interval, Scorecard, Tied
+from stages.flows.sweep_tables import list_pictures, summarise, trace_checkpoints
 from stages.flows.training import COLUMNS as LOSS_COLUMNS
-from stages.measures.skin import NO_FACE
 from stages.runtime.progress import HEARTBEAT, Progress
-from stages.sweep import summarise
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "outputs.md").read_text()
@@ -66,9 +67,13 @@ def listed(text: str) -> set[str]:
 
 
 def sweep_columns() -> set[str]:
-    score = Score(face_found=False, similarity=0.0, second_similarity=0.0, skin=NO_FACE, adherence=0.0)
-    cell = Settings(base="b", mode="lora", checkpoint=1, lora="l", guidance=1.0, sampler="ddim", strength=1.0)
-    return {"rank", *summarise([cell], [score], 0.6)[0]}
+    sheet, outcome, _ = plant(lambda cell: 0.5)
+    return {"rank", *summarise(sheet, outcome, 0.6)[0]}
+
+
+def checkpoint_columns() -> set[str]:
+    sheet, outcome, _ = plant(lambda cell: 0.5)
+    return set(trace_checkpoints(sheet, outcome, {}, dict.fromkeys(outcome.curve, 0.5), 0.6)[0][0])
 
 
 TABLES: dict[str, set[str]] = {
@@ -80,8 +85,9 @@ TABLES: dict[str, set[str]] = {
 FIELDS: dict[str, list[type[BaseModel]]] = {
     "data/manifest.json": [Manifest, Photo, Summary],
     "data/regularization": [ClassImage],
-    "metrics/sweep_choice.json": [Choice, Cell],
-    "metrics/scorecard.json": [Interval, Anchors],
+    "metrics/sweep_choice.json": [Choice, Cell, Confirmation, Tied],
+    "metrics/scorecard.json": [Interval, Anchors, Ends, PoseFigures, Agreement, Diversity, Memorisation, Flag],
+    "metrics/calibration.json": [Calibration, JudgeCalibration, Rate, Threshold],
     "metrics/comparison.json": [Comparison, Version, MetricComparison, ConfigDifference, Recommendation],
     "What the commands write": [Promotion, CodeLock, Hash],
 }
@@ -105,6 +111,13 @@ def test_a_table_s_columns_are_exactly_those_that_are_written(artifact: str) -> 
 @pytest.mark.parametrize(("artifact", "model"), [(name, model) for name, some in FIELDS.items() for model in some])
 def test_every_field_of_an_artifact_is_named(artifact: str, model: type[BaseModel]) -> None:
     assert set(model.model_fields) - set(CODE.findall(section(artifact))) == set()
+
+
+def test_the_columns_of_the_curve_and_of_the_sweep_s_pictures_are_named() -> None:
+    summary = set(CODE.findall(section("metrics/sweep_summary.csv")))
+    assert checkpoint_columns() - set(CODE.findall(section("metrics/checkpoints.csv"))) <= summary
+    pictures = set(list_pictures(plant(lambda cell: 0.5, folder=paths.SWEEP_IMAGES)[0])[0])
+    assert pictures - set(CODE.findall(section("data/sweep/per_image.csv"))) == set()
 
 
 def test_every_path_that_the_code_knows_is_on_the_page() -> None:

@@ -68,7 +68,7 @@ def test_a_profile_s_values_and_what_reads_a_section_are_told(page: str) -> None
     assert "| `train.steps` | " in page
     rank = next(line for line in page.splitlines() if line.startswith("| `train.rank`"))
     assert rank.split("|")[4:] == [" `16` ", " `32` ", " `32` ", " `32` ", " `--network_dim` ", ""]
-    assert "Runs again when it changes: sweep, eval, compare." in page
+    assert "Runs again when it changes: manifest, sweep, eval, compare." in page
     machine = page.split("## machine")[1]
     assert "Runs again when it changes: nothing." in machine
 

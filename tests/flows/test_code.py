@@ -45,6 +45,7 @@ def test_a_stage_is_another_when_its_code_or_its_part_of_dvc_yaml_is(copy: Path)
     assert changed(copy, "stages/train.py") == {"train"}
     assert changed(copy, "stages/measures/identity.py") == {"sweep", "eval"}
     assert changed(copy, "stages/__main__.py") == set()
+    assert changed(copy, "stages/reports/page/page.css") == {"compare"}
     before = running_code().stages
     pipeline = (copy / "dvc.yaml").read_text()
     (copy / "dvc.yaml").write_text(

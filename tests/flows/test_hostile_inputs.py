@@ -25,7 +25,7 @@ from miniature.render import render, sample_identity, sample_scene
 from stages import caption
 from stages.contracts.manifest import read_manifest, write_manifest
 from stages.contracts.paths import CAPTIONS, MANIFEST
-from stages.contracts.settings import Dataset, FacePack, Judge, Judges, Machine
+from stages.contracts.settings import Dataset, FacePack, Judge, Judges, Machine, TextImage
 from stages.flows.dataset import build_manifest, verify_manifest
 from stages.flows.photo_check import list_photo_problems
 from stages.flows.photo_facts import Viewers, open_viewers
@@ -240,7 +240,7 @@ def test_a_hostile_folder_is_taken_or_refused_in_one_line_and_nothing_is_lost(go
 @pytest.fixture(scope="module")
 def viewers(judges: None) -> Viewers:
     pack = FacePack(path=WEIGHTS / "faces/models/miniature", licence="test", detection_size=128)
-    second, clip = (Judge(path=WEIGHTS / name, licence="test") for name in ("judge", "clip"))
+    second, clip = Judge(path=WEIGHTS / "judge", licence="test"), TextImage(path=WEIGHTS / "clip", licence="test")
     return open_viewers(Judges(faces=pack, second=second, text_image=clip), Machine(threads=1))
 
 

@@ -12,7 +12,7 @@ from miniature.persona import PHOTOS, persona, photo_files, photo_scene
 from miniature.places import DEVELOPMENT, WEIGHTS
 from miniature.render import render, render_faceless, sample_identity, sample_scene
 from stages.contracts.manifest import Manifest
-from stages.contracts.settings import Dataset, FacePack, Judge, Judges, Machine
+from stages.contracts.settings import Dataset, FacePack, Judge, Judges, Machine, TextImage
 from stages.flows.dataset import build_manifest
 from stages.flows.photo_facts import Facts, Viewers, gather_facts, open_viewers
 from stages.runtime.errors import UserError
@@ -27,7 +27,7 @@ Build = Callable[..., Manifest]
 @pytest.fixture(scope="module")
 def viewers(judges: None) -> Viewers:
     pack = FacePack(path=WEIGHTS / "faces/models/miniature", licence="test", detection_size=128)
-    second, clip = (Judge(path=WEIGHTS / name, licence="test") for name in ("judge", "clip"))
+    second, clip = Judge(path=WEIGHTS / "judge", licence="test"), TextImage(path=WEIGHTS / "clip", licence="test")
     return open_viewers(Judges(faces=pack, second=second, text_image=clip), Machine(threads=1))
 
 

@@ -16,6 +16,7 @@ from stages.contracts.history import read_history
 from stages.contracts.paths import COMPARISON, EVAL_IMAGES, EVAL_MONTAGE, HISTORY, VERSIONS
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.contracts.settings import Thresholds
+from stages.contracts.version_pictures import read_version_pictures
 from stages.flows import versions
 from stages.flows.tags import check_tag, tag_version
 from stages.flows.versions import PICTURE_BYTES, PICTURES, list_versions, promote
@@ -94,6 +95,9 @@ def test_a_version_is_the_scores_as_they_stand_a_line_of_history_and_small_pictu
     assert promoted.pictures == len(pictures) == PICTURES
     assert sum(path.stat().st_size for path in pictures) <= PICTURE_BYTES
     assert Image.open(pictures[0]).size == (64, 64)
+    index = read_version_pictures(folder)
+    assert list(index.values()) == pictures
+    assert list(index) == [(prompt, 1001) for prompt in range(24)]
     row = read_history()[-1]
     assert (row.name, row.run_id, row.lora_sha256) == ("v3", scorecard.run_id, scorecard.lora_sha256)
     assert (row.protocol, row.overall_grade, row.forced, row.why) == (scorecard.protocol, "B", False, "")
@@ -109,6 +113,28 @@ def test_large_pictures_are_kept_small(write_run: WriteRun) -> None:
         write_png(EVAL_IMAGES / f"lora/{prompt:02d}_1001.png", noise)
     assert promote("v3", Thresholds()).pictures == 24
     assert sum(p.stat().st_size for p in (VERSIONS / "v3/pictures").iterdir()) <= PICTURE_BYTES
+
+
+def test_the_index_names_each_copy_s_own_prompt_and_seed_when_some_pictures_are_gone(write_run: WriteRun) -> None:
+    write_run(Path("metrics"), "v3")
+    places = [(prompt, seed) for prompt in range(24) for seed in (1001, 1002)][5:]
+    for number, (prompt, seed) in enumerate(places):
+        write_png(EVAL_IMAGES / f"lora/{prompt:02d}_{seed}.png", np.full((16, 16, 3), 5 * number, np.uint8))
+    promote("v3", Thresholds())
+    index = read_version_pictures(VERSIONS / "v3")
+    assert len(index) == PICTURES
+    for place, path in index.items():
+        grey = float(np.asarray(Image.open(path)).mean())
+        assert grey == pytest.approx(5 * places.index(place), abs=2)
+
+
+def test_a_spoilt_index_is_named_and_a_version_without_one_has_none(write_run: WriteRun) -> None:
+    write_run(Path("metrics"), "v3")
+    promote("v3", Thresholds())
+    assert read_version_pictures(VERSIONS / "v3") == {}
+    (VERSIONS / "v3/pictures.csv").write_text("picture,prompt_index,seed\n../../secret.jpg,0,1\n")
+    with pytest.raises(UserError, match=r"pictures.csv:2: picture: "):
+        read_version_pictures(VERSIONS / "v3")
 
 
 def test_a_clone_without_pictures_can_promote(write_run: WriteRun) -> None:

@@ -39,11 +39,8 @@ class Clip:
 
     def adherence(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         """Cosine similarity of picture i and prompt i: float32 (N,), -1..1."""
-        parts = [
-            self._cosines(images[start : start + MICRO_BATCH], prompts[start : start + MICRO_BATCH])
-            for start in range(0, len(images), MICRO_BATCH)
-        ]
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        cosines: np.ndarray = (self.embed_images(images) * self.embed_texts(prompts)).sum(axis=1)
+        return cosines
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """What each uint8 (H, W, 3) RGB picture shows: unit vectors float32 (N, D)."""
@@ -60,18 +57,31 @@ class Clip:
         embedded: np.ndarray = vectors.float().cpu().numpy()
         return embedded[: len(images)]
 
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """What each text says: unit vectors float32 (N, D)."""
+        starts = range(0, len(texts), MICRO_BATCH)
+        parts = [self._said(texts[start : start + MICRO_BATCH]) for start in starts]
+        return np.concatenate(parts) if parts else np.zeros((0, self._model.config.projection_dim), np.float32)
+
+    def choose(self, pictures_ND: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """How probable each text is for each embedded picture: float32 (N, T), every row sums to 1.
+
+        Zero-shot classification (section 3.1.2 of the paper): softmax of the cosines times CLIP's own learnt scale.
+        """
+        scale = float(self._model.logit_scale.detach().exp())
+        logits = scale * pictures_ND @ self.embed_texts(texts).T
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probability: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+        return probability
+
     @torch.inference_mode()
-    def _cosines(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
-        count = len(images)
-        fill = MICRO_BATCH - count  # the last pair again: one batch size, one arithmetic
-        pixels = self._pictures([Image.fromarray(i) for i in [*images, *[images[-1]] * fill]], return_tensors="pt")
-        texts = self._tokens(
-            [*prompts, *[prompts[-1]] * fill], padding="max_length", max_length=self._length, truncation=True,
-            return_tensors="pt",
-        )  # fmt: skip
-        out = self._model(
-            pixel_values=pixels["pixel_values"].to(self._device), input_ids=texts["input_ids"].to(self._device),
-            attention_mask=texts["attention_mask"].to(self._device),
-        )  # fmt: skip
-        cosines: np.ndarray = (out.image_embeds * out.text_embeds).sum(-1).float().cpu().numpy()
-        return cosines[:count]
+    def _said(self, texts: Sequence[str]) -> np.ndarray:
+        filled = [*texts, *[texts[-1]] * (MICRO_BATCH - len(texts))]  # one batch size, one arithmetic
+        tokens = self._tokens(
+            filled, padding="max_length", max_length=self._length, truncation=True, return_tensors="pt"
+        )
+        said = self._model.get_text_features(
+            input_ids=tokens["input_ids"].to(self._device), attention_mask=tokens["attention_mask"].to(self._device)
+        ).pooler_output
+        embedded: np.ndarray = torch.nn.functional.normalize(said, dim=-1).float().cpu().numpy()
+        return embedded[: len(texts)]
