@@ -23,6 +23,7 @@ from stages.contracts.settings import Dataset, Judges, Machine, Sweep, read_yaml
 from stages.flows.scoring import open_studio
 from stages.flows.sweeping import Sheet
 from stages.reports.tables import write_table
+from stages.runtime.files import write_text
 from stages.sweep import choose_checkpoints, make_grid
 
 WORLDS = (("dev1", 1), ("dev3", 3))  # identity and training seed
@@ -67,8 +68,7 @@ def main() -> None:
     """Record every world in a process of its own, two at a time."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(record_world, *zip(*WORLDS, strict=True)))
-    rows = pd.concat(found).to_dict("records")
-    write_table(RECORDED, rows, list(rows[0]))
+    write_text(RECORDED, pd.concat(found).to_csv(index=False, lineterminator="\n"))
     print(RECORDED)
 
 

@@ -49,7 +49,7 @@ def replay_sweep(first_CN: np.ndarray, fresh_CM: np.ndarray, costs: Sequence[Cos
     """Sweep over scores that are there already, as ``stages.flows.sweeping`` does over pictures that it draws."""
     left, drawn = list(range(len(costs))), first_CN
     if strategy == "race":
-        ran = race(lambda cells, numbers: first_CN[np.ix_(cells, numbers)], *first_CN.shape, BLOCK)
+        ran = race(lambda cells, numbers: first_CN[np.ix_(cells, numbers)], len(costs), first_CN.shape[1], BLOCK)
         left, drawn = list(ran.left), ran.scores_CN
     found = find_contenders(drawn[left], [costs[cell] for cell in left])[:LEADERS]
     leaders = [left[row] for row in found]

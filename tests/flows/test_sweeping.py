@@ -53,7 +53,9 @@ def test_a_race_chooses_what_the_grid_chooses_with_fewer_pictures() -> None:
     assert raced.chosen in {grid.chosen, *grid.tied}
     assert len(studio.drawn) < 0.6 * len(everything.drawn)
     assert len(everything.drawn) == 20 * FIRST + len({*grid.leaders, *grid.curve.values()}) * FRESH
-    dropped = [cell for cell in range(20) if np.isnan(sheet.measured([cell], sheet.first)).any()]
+    dropped = [
+        cell for cell in range(20) if cell != raced.chosen and np.isnan(sheet.measured([cell], sheet.first)).any()
+    ]
     assert dropped
     assert all(raced.ranked.index(cell) > raced.ranked.index(raced.chosen) for cell in dropped)
 
