@@ -69,7 +69,7 @@ def name_mixture(fraction: int) -> str:
 def train_mixture(fraction: int) -> Path:
     """Train the recipe on one mixture and judge it as the persona; the judging's workspace."""
     trained = run_trial(RECIPE, name_mixture(fraction), SEED, USE)
-    return judge_as("persona", trained, recipe_params(RECIPE, "persona", SEED, USE))
+    return judge_as("persona", trained, recipe_params(RECIPE, SEED, USE))
 
 
 def train_fault(name: str) -> Path:

@@ -19,7 +19,8 @@ from stages.contracts.scorecard import Scorecard
 ARTIFACTS = (
     (paths.CAPTIONS, "a caption per photo"), (paths.MANIFEST, "the dataset, photo by photo"),
     (paths.REGULARIZATION, "class images"), (paths.LORA, "the LoRA and its checkpoints"),
-    (paths.LOSS, "training and holdout loss"), (paths.SWEEP_SUMMARY, "every cell of the sweep"),
+    (paths.LOSS, "training and holdout loss"), (paths.TRAIN_SAMPLES, "samples by checkpoint"),
+    (paths.SWEEP_SUMMARY, "every cell of the sweep"),
     (paths.SWEEP_CHOICE, "the settings it chose"), (paths.SWEEP_MONTAGE, "the sweep at a glance"),
     (paths.EVAL_IMAGES, "the pictures that were judged"), (paths.PER_IMAGE, "their scores"),
     (paths.CALIBRATION, "what the judges' thresholds do for this person"),
