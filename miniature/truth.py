@@ -49,7 +49,7 @@ FAULTS: dict[str, tuple[list[str], list[str]]] = {  # name -> what is done to th
     "overtrained, no captions": (
         [
             "caption=template", "caption.template='{trigger}'", "regularize=none", "train.prior_batch=0",
-            "dataset.holdout_min=28", "train.steps=1000", "train.checkpoint_every=1000", "train.holdout_every=200",
+            "dataset.holdout_min=28", "train.steps=800", "train.checkpoint_every=800", "train.holdout_every=160",
             "train.optimizer.name=adamw", "train.optimizer.learning_rate=0.004", "train.optimizer.betas=[0.9,0.999]",
             *SETTINGS,
         ],

@@ -34,7 +34,7 @@ def resolves(page: Path, link: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_of_the_code_that_is_named_exists(page: Path) -> None:
     found = re.findall(r"`([\w./-]+)`", page.read_text())
-    made = {"miniature/trial.json", "miniature/ablation.json", "miniature/truth.json"}  # by commands that the pages name
+    made = {"miniature/trial.json", "miniature/ablation.json", "miniature/truth.json"}  # by commands
     paths = [path for path in found if path.startswith(ROOMS) and path not in made]
     assert [path for path in paths if not (ROOT / path).exists()] == []
 

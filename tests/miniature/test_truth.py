@@ -10,7 +10,7 @@ import pytest
 from miniature import ablation, truth
 from miniature.persona import persona, photo_files
 from miniature.places import DEVELOPMENT, PERSONA
-from miniature.trial import class_word, find_person, recipe_params
+from miniature.trial import find_person, recipe_params
 from stages.contracts.settings import everything, find_problems
 
 
@@ -39,7 +39,7 @@ def test_a_mixture_has_the_stranger_s_scenes_and_ends_at_the_persona() -> None:
 
 @pytest.mark.parametrize("identity", ["persona", "dev0", "dev1", "dev1-045"])
 def test_everybody_is_called_what_the_photos_show(identity: str) -> None:
-    assert class_word(identity) == "woman"  # persona() draws women, whatever their number would have drawn
+    assert find_person(identity)[1].class_word == recipe_params(truth.RECIPE, 0, [])["dataset"]["class_word"]
 
 
 def test_there_are_eight_mixtures_with_names_of_their_own() -> None:
@@ -50,7 +50,7 @@ def test_there_are_eight_mixtures_with_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("name", sorted(truth.FAULTS))
 def test_every_case_composes_and_is_valid(name: str) -> None:
-    params = recipe_params(truth.RECIPE, truth.STRANGER, truth.SEED, truth.FAULTS[name][0])
+    params = recipe_params(truth.RECIPE, truth.SEED, truth.FAULTS[name][0])
     assert find_problems(everything(), params) == []
     assert params["train"]["checkpoint_every"] == params["train"]["steps"]  # one checkpoint: no sweep chooses
 
@@ -60,8 +60,8 @@ def test_the_healthy_and_the_unregularized_lora_are_the_ablation_s() -> None:
     changes = ablation.VARIATIONS["no regularization images"]
     saved = ["train.checkpoint_every=500", "train.holdout_every=100"]
     for name, own in (("healthy", []), ("unregularized", changes)):
-        theirs = recipe_params(ablation.RECIPE, truth.STRANGER, truth.SEED, [*own, *saved, *ablation.USE])
-        assert recipe_params(truth.RECIPE, truth.STRANGER, truth.SEED, truth.FAULTS[name][0]) == theirs
+        theirs = recipe_params(ablation.RECIPE, truth.SEED, [*own, *saved, *ablation.USE])
+        assert recipe_params(truth.RECIPE, truth.SEED, truth.FAULTS[name][0]) == theirs
 
 
 def test_likeness_that_rises_with_the_fraction_follows_it_and_noise_does_not() -> None:
