@@ -18,6 +18,7 @@ METRICS = (
     "texture_score", "color_naturalness_score", "realism_score", "adherence",
     "prior_preservation",
 )  # fmt: skip
+EVENTS = frozenset({"passed", "face_found"})  # 0 or 1 in every picture
 
 
 class _Closed(BaseModel):
