@@ -27,6 +27,7 @@ from omegaconf import OmegaConf
 from miniature.figures import weights_sha256
 from miniature.persona import write_photos
 from miniature.places import DEVELOPMENT, PERSONA, cache_folder
+from miniature.render import sample_identity
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.measures.bootstrap import cluster_interval
 from stages.runtime.files import write_json
@@ -41,10 +42,18 @@ ALONE = ["machine.threads=1", "+machine.state_dir=state"]  # beside another run
 STRANGER = "dev7"  # whose LoRA is judged against the persona
 
 
-def recipe_params(recipe: str, seed: int, overrides: list[str]) -> dict[str, Any]:
-    """params.yaml of one run: conf/ composed with the recipe, the training seed and further overrides."""
+def class_word(identity: str) -> str:
+    """What the base model calls somebody of this identity."""
+    return "woman" if sample_identity(IDENTITIES[identity]).woman else "man"
+
+
+def recipe_params(recipe: str, identity: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """params.yaml of one run: conf/ composed with recipe, class word, training seed and further overrides."""
+    person = f"dataset.class_word={class_word(identity)}"
     with COMPOSING, initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = compose("config", [f"experiment={recipe}", f"train.seed={seed}", "compare.baseline=none", *overrides])
+        config = compose(
+            "config", [f"experiment={recipe}", f"train.seed={seed}", "compare.baseline=none", person, *overrides]
+        )
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
@@ -74,7 +83,7 @@ def run_stage(folder: Path, stage: str) -> None:
 
 def run_trial(recipe: str, identity: str, seed: int, overrides: list[str]) -> Path:
     """Run the whole pipeline for one recipe, identity and training seed; the workspace holds the results."""
-    folder = make_workspace(identity, recipe_params(recipe, seed, overrides))
+    folder = make_workspace(identity, recipe_params(recipe, identity, seed, overrides))
     for stage in STAGES:
         run_stage(folder, stage)
     return folder
@@ -142,7 +151,7 @@ def run_persona(seeds: list[int]) -> None:
     folders: dict[str, list[Path]] = {"v2": [], "v3": [], "stranger": []}
     for (recipe, identity, seed), folder in trained.items():
         if identity == STRANGER:
-            judged = judge_as("persona", folder, recipe_params("v3", seed, ALONE))
+            judged = judge_as("persona", folder, recipe_params("v3", "persona", seed, ALONE))
             folders["stranger"].append(judged)
             show(f"stranger's LoRA seed {seed}", judged)
         else:

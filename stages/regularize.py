@@ -22,7 +22,7 @@ from stages.flows.regularization import (
 )
 from stages.runtime.entry import run_stage
 from stages.runtime.errors import UserError
-from stages.runtime.provenance import hash_json, hash_path
+from stages.runtime.provenance import describe_code, hash_json, hash_path
 from stages.runtime.state import cache_folder, work_folder
 
 
@@ -49,11 +49,12 @@ def require_path(key: str, path: Path | None) -> Path:
     return path
 
 
-def fingerprint(params: Params) -> str:
-    """What unfinished work belongs to: the settings and the base model's bytes."""
+def fingerprint(params: Params, machine: Machine) -> str:
+    """What unfinished work belongs to: the settings, the base model's bytes, the code, and the kind of machine."""
     settings = params.regularize
     content = hash_path(settings.base) if settings.source == "base" and settings.base else ""
-    return hash_json([settings.model_dump(mode="json"), params.dataset.class_word, content])
+    drawn_by = [describe_code(), machine.device, machine.threads]
+    return hash_json([settings.model_dump(mode="json"), params.dataset.class_word, content, drawn_by])
 
 
 def collect(params: Params, machine: Machine, kept: Path) -> list[ClassPicture]:
@@ -84,7 +85,7 @@ def collect(params: Params, machine: Machine, kept: Path) -> list[ClassPicture]:
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
-    with work_folder(machine.state_dir, "regularize", fingerprint(params)) as kept:
+    with work_folder(machine.state_dir, "regularize", fingerprint(params, machine)) as kept:
         write_class_images(REGULARIZATION, collect(params, machine, kept))
 
 

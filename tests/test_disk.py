@@ -150,8 +150,10 @@ def test_a_limit_on_file_sizes_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 AS_NOBODY = f"""
 import os
 from PIL import Image
-import stages.backends.caption.template, stages.caption
-Image.init()
+import stages.caption
+from stages.backends.caption.template import TemplateCaptioner
+from stages.runtime.provenance import describe_code
+Image.init(), describe_code(TemplateCaptioner)
 if os.geteuid() == 0: os.setgroups([]), os.setresgid(*[{NOBODY}] * 3), os.setresuid(*[{NOBODY}] * 3)
 stages.caption.run_stage(stages.caption.main)
 """

@@ -89,33 +89,6 @@ def test_no_cached_out_disables_the_run_cache() -> None:
     assert all(isinstance(entry, str) for entry in entries)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_file_is_short_and_its_main_shorter(name: str) -> None:
-    text = (ROOT / "stages" / f"{name}.py").read_text()
-    main = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == "main")
-    assert len(text.splitlines()) <= 150
-    assert main.end_lineno is not None
-    assert main.end_lineno - main.lineno < 15
-
-
-def functions() -> list[tuple[int, str]]:
-    """(lines, place) of every function of the product."""
-    found = []
-    for room in ("stages", "miniature"):
-        for path in sorted((ROOT / room).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                    assert node.end_lineno is not None
-                    found.append((node.end_lineno - node.lineno + 1, f"{path.name}:{node.name}"))
-    return found
-
-
-def test_no_function_is_longer_than_80_lines_and_nine_in_ten_are_under_40() -> None:
-    sizes = sorted(functions())
-    assert sizes[-1][0] <= 80, sizes[-1]
-    assert sizes[int(0.9 * len(sizes))][0] <= 40
-
-
 def test_a_planted_difference_is_noticed() -> None:
     text = "Do it.\n\nreads: data/captions, data/manifest.json (split)\nwrites: models/lora, metrics/loss.csv\n"
     assert stated(text, "reads") == {"data/captions", "data/manifest.json"}

@@ -16,11 +16,18 @@ from PIL import Image
 from stages import regularize as stage
 from stages.contracts.paths import REGULARIZATION
 from stages.contracts.regularization import ClassImage, read_regularization
+from stages.contracts.settings import read_machine, read_params
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture
+from stages.runtime.pictures import read_picture, write_png
 from stages.runtime.provenance import hash_path
 
 BASE = Path(__file__).parent.parent / "miniature" / "weights" / "base"
+
+
+DRAWING = {
+    "source": "base", "base": str(BASE), "prompts": ["a {class_word}, smiling", "a {class_word}"], "count": 3,
+    "resolution": 64, "steps": 2, "guidance": 3.0, "sampler": "ddim", "micro_batch": 1,
+}  # fmt: skip
 
 
 def write_params(**regularize: Any) -> None:
@@ -68,11 +75,7 @@ def test_no_class_images_are_an_empty_index(workspace: Path) -> None:
 
 
 def test_the_base_model_draws_what_the_prompts_say_and_the_same_again(workspace: Path) -> None:
-    drawing = {
-        "source": "base", "base": str(BASE), "prompts": ["a {class_word}, smiling", "a {class_word}"], "count": 3,
-        "resolution": 64, "steps": 2, "guidance": 3.0, "sampler": "ddim", "micro_batch": 2,
-    }  # fmt: skip
-    images = run(**drawing)
+    images = run(**DRAWING | {"micro_batch": 2})
     assert [(i.file, i.caption) for i in images] == [
         ("00000.png", "a woman, smiling"), ("00001.png", "a woman"), ("00002.png", "a woman, smiling")
     ]  # fmt: skip
@@ -81,7 +84,7 @@ def test_the_base_model_draws_what_the_prompts_say_and_the_same_again(workspace:
     assert {picture.shape for picture in pictures} == {(64, 64, 3)}
     assert len({picture.tobytes() for picture in pictures}) == 3
     before = hash_path(REGULARIZATION)
-    assert run(**drawing) == images
+    assert run(**DRAWING | {"micro_batch": 2}) == images
     assert hash_path(REGULARIZATION) == before
     assert [path for path in Path("state/regularize").iterdir() if path.is_dir()] == []
 
@@ -153,3 +156,45 @@ def test_captions_of_a_folder_that_name_the_trigger_are_refused(workspace: Path,
     Path("mine/a.txt").write_text("amiranoor, a woman")
     with pytest.raises(UserError, match="names the trigger"):
         run(source="folder", folder="mine")
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, pictures: int) -> list[Path]:
+    """Interrupt the stage when so many are drawn; the pictures that it writes from now on."""
+    drawn: list[Path] = []
+
+    def write(path: Path, pixels: np.ndarray) -> None:
+        if len(drawn) == pictures:
+            raise KeyboardInterrupt
+        drawn.append(path)
+        write_png(path, pixels)
+
+    monkeypatch.setattr("stages.flows.regularization.write_png", write)
+    return drawn
+
+
+def test_what_an_interrupted_run_drew_is_not_drawn_again(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(**DRAWING)
+    whole = hash_path(REGULARIZATION)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 2)
+        run(**DRAWING)
+    drawn = stop_after(monkeypatch, 3)
+    run(**DRAWING)
+    assert len(drawn) == 1
+    assert "regularize: resumed, 2 of 3 pictures were done" in capsys.readouterr().err
+    assert hash_path(REGULARIZATION) == whole
+
+
+def test_what_another_kind_of_machine_or_other_code_drew_is_not_continued(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(**DRAWING)
+    params, machine = read_params(stage.Params), read_machine()
+    first = stage.fingerprint(params, machine)
+    assert stage.fingerprint(params, machine) == first
+    assert stage.fingerprint(params, machine.model_copy(update={"threads": 2})) != first
+    assert stage.fingerprint(params, machine.model_copy(update={"device": "cuda"})) != first
+    monkeypatch.setattr(stage, "describe_code", lambda: "other code")
+    assert stage.fingerprint(params, machine) != first

@@ -46,7 +46,9 @@ def test_the_sweep_finds_the_settings_that_draw_the_persona(workspace: Path) -> 
     assert Image.open("metrics/sweep_montage.png").size[1] > 8 * 160
 
 
-def test_an_interrupted_sweep_goes_on_to_the_same_bytes(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_sweep_goes_on_to_the_same_bytes(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_params(workspace, sweep={"guidance": [2.0], "checkpoints": [200]})
     sweep.main()
     whole = artifacts(workspace)
@@ -58,6 +60,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_bytes(workspace: Path, monkeyp
     monkeypatch.setattr(Drawing, "stop_at", None)
     sweep.main()
     assert Drawing.drawn == 8
+    assert "sweep: resumed, 5 of 8 pictures were done" in capsys.readouterr().err
     assert artifacts(workspace) == whole
 
 

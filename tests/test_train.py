@@ -21,6 +21,7 @@ from workspaces import write_train_params
 
 from stages.backends.generate.samplers import open_sampler
 from stages.backends.sdxl import open_pipeline
+from stages.backends.train import open_trainer
 from stages.contracts.lora import DATASET, find_checkpoints, read_header
 from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import LORA, LOSS, MANIFEST, TRAIN_SAMPLES
@@ -67,11 +68,15 @@ def test_the_stage_writes_checkpoints_the_manifest_and_the_losses_and_twice_the_
     assert outputs(workspace) == first
 
 
-def test_an_earlier_training_s_checkpoints_do_not_stay(workspace: Path) -> None:
+def test_an_earlier_training_s_checkpoints_and_samples_do_not_stay(workspace: Path) -> None:
     main()
+    (LORA / ".dataset_manifest.99999.part.json").write_text("half, by a training that was killed")
     write_train_params(checkpoint_every=3, steps=3)
     main()
     assert list(find_checkpoints("amira")) == [3]
+    files = {path.relative_to(LORA).as_posix() for path in LORA.rglob("*") if path.is_file()}
+    samples = {f"samples/{name}.png" for name in ("00000003-00", "00000003-01", "trigger-00")}
+    assert files == {"amira.safetensors", DATASET} | samples
 
 
 def test_unfinished_work_is_removed_when_all_is_done(workspace: Path) -> None:
@@ -113,7 +118,8 @@ def test_two_trainings_of_the_same_at_once_are_refused(workspace: Path) -> None:
     params = read_params(Params)
     examples = gather_examples(params.dataset.photos, read_manifest(), read_regularization())
     target = Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
-    fingerprint = training_fingerprint(params.train, read_machine(), examples, target)
+    machine = read_machine()
+    fingerprint = training_fingerprint(params.train, machine, open_trainer(params.train, machine), examples, target)
     with (
         work_folder(Path("state"), "train", fingerprint),
         pytest.raises(UserError, match="another process is doing this very work"),
@@ -149,9 +155,8 @@ def test_other_settings_are_other_work(workspace: Path) -> None:
     def fingerprint() -> str:
         params = read_params(Params)
         examples = gather_examples(params.dataset.photos, read_manifest(), read_regularization())
-        return training_fingerprint(
-            params.train, read_machine(), examples, Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
-        )
+        target, machine = Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES), read_machine()
+        return training_fingerprint(params.train, machine, open_trainer(params.train, machine), examples, target)
 
     first = fingerprint()
     assert fingerprint() == first

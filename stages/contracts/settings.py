@@ -41,14 +41,16 @@ class Dataset(Section):
 class Caption(Section):
     """Who writes the captions."""
 
-    backend: Literal["blip2", "florence2", "template"] | Door = "blip2"
+    backend: Literal["blip2", "florence2", "template"] | Door = Field(
+        "blip2", description="who writes; template: the same text for every photo"
+    )
     model: Path | None = Field(None, description="folder of the captioning model; not used by template")
     prompt: str = Field("", description="blip2: text that the model continues")
     task: Literal["<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>"] = Field(
         "<DETAILED_CAPTION>", description="florence2: how much to say"
     )
     template: str = Field("{trigger}, a photo of a {class_word}", description="the caption of backend template")
-    max_new_tokens: Count = 48
+    max_new_tokens: Count = Field(48, description="longest answer, in the captioner's tokens; SDXL reads 75 of its own")
     beams: Count = Field(1, description="width of the beam search; 1 is greedy")
     micro_batch: Count = Field(4, description="images per forward pass, padded to this size")
     drop: tuple[Annotated[str, Field(pattern=r"\w")], ...] = Field(
@@ -59,27 +61,29 @@ class Caption(Section):
 class Regularize(Section):
     """Class images that keep the class word from becoming the person (prior preservation, arXiv:2208.12242)."""
 
-    source: Literal["none", "base", "folder", "urls"] = "base"
+    source: Literal["none", "base", "folder", "urls"] = Field(
+        "base", description="base: drawn by the base model; folder: copied; urls: fetched; none: no class images"
+    )
     base: Path | None = Field(None, description="base model folder that draws the class images")
     folder: Path | None = Field(None, description="folder of class images, with or without .txt captions")
     urls: Path | None = Field(None, description="file of lines 'sha256 url'")
     prompts: tuple[str, ...] = Field((), description="class prompts; {class_word} is filled in")
     count: int = Field(0, ge=0, description="how many images, dealt over the prompts")
-    resolution: Count = 1024
-    steps: Count = 30
-    guidance: Annotated[float, Field(ge=1)] = 5.0
-    sampler: Sampler = "euler"
-    micro_batch: Count = 4
-    seed: Seed = 0
+    resolution: Count = Field(1024, description="side of a drawn class image, px")
+    steps: Count = Field(30, description="sampler steps per drawn image")
+    guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="classifier-free guidance scale; 1 is without")
+    sampler: Sampler = Field("euler", description="how images are drawn")
+    micro_batch: Count = Field(4, description="images per forward pass, padded to this size")
+    seed: Seed = Field(0, description="of the drawn images")
 
 
 class Draw(Section):
     """How pictures are drawn, in sweep and eval alike."""
 
-    backend: Literal["diffusers"] | Door = "diffusers"
-    resolution: Count = 1024
-    steps: Count = 30
-    negative_prompt: str = ""
+    backend: Literal["diffusers"] | Door = Field("diffusers", description="who draws")
+    resolution: Count = Field(1024, description="side of a picture, px")
+    steps: Count = Field(30, description="sampler steps per picture")
+    negative_prompt: str = Field("", description="what the pictures should not show")
     micro_batch: Count = Field(4, description="pictures per forward pass, padded to this size")
 
 
@@ -87,22 +91,28 @@ class Sweep(Draw):
     """The grid of settings that is drawn and scored.  Its prompts and seeds are its own, never eval's."""
 
     bases: tuple[Path, ...] = Field(min_length=1, description="base model folders")
-    modes: tuple[Mode, ...] = ("lora",)
+    modes: tuple[Mode, ...] = Field(
+        ("lora",), description="what conditions a picture besides the prompt; the diffusers backend knows lora alone"
+    )
     checkpoints: tuple[int, ...] = Field((), description="training steps; empty: every checkpoint that was saved")
-    guidance: tuple[Annotated[float, Field(ge=1)], ...] = Field((5.0,), min_length=1)
-    samplers: tuple[Sampler, ...] = Field(("euler",), min_length=1)
-    strengths: tuple[Annotated[float, Field(ge=0, le=2)], ...] = Field((1.0,), min_length=1)
+    guidance: tuple[Annotated[float, Field(ge=1)], ...] = Field(
+        (5.0,), min_length=1, description="classifier-free guidance scales; 1 is without"
+    )
+    samplers: tuple[Sampler, ...] = Field(("euler",), min_length=1, description="how pictures are drawn")
+    strengths: tuple[Annotated[float, Field(ge=0, le=2)], ...] = Field(
+        (1.0,), min_length=1, description="what the LoRA is multiplied by; 1 is as trained"
+    )
     prompts: tuple[str, ...] = Field(min_length=1, description="{trigger} and {class_word} are filled in")
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="of the starting noise; every cell has the same")
 
 
 class Eval(Draw):
     """The protocol of judging: fresh pictures with the chosen settings on prompts and seeds of its own."""
 
     prompts: tuple[str, ...] = Field(min_length=1, description="{trigger} and {class_word} are filled in")
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="of the starting noise; every version has the same")
     base_guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="guidance of the base model's own pictures")
-    base_sampler: Sampler = "euler"
+    base_sampler: Sampler = Field("euler", description="of the base model's own pictures")
     bootstrap: Count = Field(2000, description="resamples of each interval")
     seed: Seed = Field(0, description="of the bootstrap")
     notes: str = Field("", description="copied into the scorecard")
@@ -111,8 +121,8 @@ class Eval(Draw):
 class Judge(Section):
     """Weights that judge, and the licence they come under."""
 
-    path: Path
-    licence: str = Field(min_length=1)
+    path: Path = Field(description="file or folder of the weights")
+    licence: str = Field(min_length=1, description="of the weights; copied into every scorecard")
 
 
 class FacePack(Judge):
@@ -133,29 +143,29 @@ class Compare(Section):
     """Which version is the yardstick, and what counts as different."""
 
     baseline: str = Field("none", pattern=r"^[A-Za-z0-9._-]+$", description="folder in metrics/versions, or none")
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    bootstrap: Count = 5000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="of the intervals and verdicts")
+    bootstrap: Count = Field(5000, description="resamples of each interval")
     equivalence: dict[str, Positive] = Field(
         default_factory=dict, description="per metric: a difference smaller than this does not matter"
     )
     guarded: tuple[str, ...] = Field((), description="metrics on which a regression forbids a recommendation")
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the bootstrap")
 
 
 class Weights(Section):
     """What the overall score is made of; the weights are divided by their sum."""
 
-    likeness: Annotated[float, Field(ge=0)] = 0.7
-    skin: Annotated[float, Field(ge=0)] = 0.3
+    likeness: Annotated[float, Field(ge=0)] = Field(0.7, description="weight of likeness, which counts at most as 1")
+    skin: Annotated[float, Field(ge=0)] = Field(0.3, description="weight of skin realism")
 
 
 class Grades(Section):
     """Smallest overall score of each grade; below D is F."""
 
-    A: Fraction = 0.85
-    B: Fraction = 0.70
-    C: Fraction = 0.55
-    D: Fraction = 0.40
+    A: Fraction = Field(0.85, description="smallest overall score of an A")
+    B: Fraction = Field(0.70, description="smallest overall score of a B")
+    C: Fraction = Field(0.55, description="smallest overall score of a C")
+    D: Fraction = Field(0.40, description="smallest overall score of a D; below it is F")
 
     def of(self, score: float) -> str:
         """The grade of an overall score in [0, 1]."""
@@ -165,20 +175,24 @@ class Grades(Section):
 class Thresholds(Section):
     """Every number that divides good from bad."""
 
-    face_pass: Annotated[float, Field(ge=-1, le=1)] = Field(0.60, description="raw cosine of the face pack")
-    face_warn: Annotated[float, Field(ge=-1, le=1)] = 0.50
-    texture: Fraction = 0.60
-    colour: Fraction = 0.55
-    realism: Fraction = 0.60
+    face_pass: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.60, description="raw cosine of the face pack from which on a picture passes"
+    )
+    face_warn: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.50, description="raw cosine under which a picture would be called weak; no stage reads it yet"
+    )
+    texture: Fraction = Field(0.60, description="skin texture score that the report asks for")
+    colour: Fraction = Field(0.55, description="skin colour score that the report asks for")
+    realism: Fraction = Field(0.60, description="skin realism score that the report asks for")
     weights: Weights = Weights()
     grades: Grades = Grades()
-    promotion_grade: Literal["A", "B", "C", "D"] = "C"
+    promotion_grade: Literal["A", "B", "C", "D"] = Field("C", description="lowest grade that `pistachio promote` takes")
 
 
 class Machine(Section):
     """What cannot change a result, so that moving to another machine does not retrain.  Not declared in dvc.yaml."""
 
-    device: str = "cpu"
+    device: str = Field("cpu", description="as torch names it: cpu, cuda, cuda:1")
     threads: Count = Field(2, description="CPU threads of every model; results are bitwise equal only at one count")
     workers: Count = Field(2, description="processes and threads that read and decode files")
     processes: Count = Field(

@@ -13,14 +13,18 @@ PRODIGY_RATE, ADAMW_RATE = 10.0, 0.1  # above these the rate was meant for the o
 class Optimizer(Section):
     """AdamW (arXiv:1711.05101) or Prodigy (arXiv:2306.06101), which finds its own rate: learning_rate 1.0."""
 
-    name: Literal["prodigy", "adamw", "adamw8bit"] = "prodigy"
-    learning_rate: Positive = 1.0
+    name: Literal["prodigy", "adamw", "adamw8bit"] = Field(
+        "prodigy", description="adamw8bit needs CUDA and bitsandbytes; on a CPU it is adamw"
+    )
+    learning_rate: Positive = Field(
+        1.0, description="AdamW: the rate itself, at most 0.1; Prodigy: a factor on the rate it finds, at most 10"
+    )
     text_encoder_rate: Positive | None = Field(None, description="rate of the text encoders; default learning_rate")
-    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.99), description="memory of the gradient's mean and of its square")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decoupled; pulls the LoRA towards no effect")
     d_coef: Positive = Field(1.0, description="Prodigy: scales the rate it finds")
-    safeguard_warmup: bool = True
-    use_bias_correction: bool = True
+    safeguard_warmup: bool = Field(True, description="Prodigy: the low rates of a warm-up do not swell d")
+    use_bias_correction: bool = Field(True, description="Prodigy: Adam's correction of the first steps")
     max_grad_norm: Annotated[float, Field(ge=0)] = Field(1.0, description="0 turns clipping off")
 
     @model_validator(mode="after")
@@ -37,7 +41,7 @@ class Optimizer(Section):
 class Buckets(Section):
     """Aspect-ratio buckets: a photo keeps its shape, within limits, instead of being cropped square."""
 
-    enabled: bool = False
+    enabled: bool = Field(False, description="false: every photo is cropped square")
     step: Count = Field(64, description="sides are multiples of this, px")
     max_aspect: Annotated[float, Field(ge=1)] = Field(2.0, description="longest side by shortest; beyond it, cropped")
 
@@ -73,7 +77,7 @@ class Loss(Section):
     weighting: Literal["none", "min_snr", "debiased"] = Field(
         "min_snr", description="weight by timestep: min-SNR (arXiv:2303.09556) or debiased (arXiv:2310.08442)"
     )
-    min_snr_gamma: Positive = 5.0
+    min_snr_gamma: Positive = Field(5.0, description="min_snr: signal-to-noise ratio from which on weights are capped")
     noise_offset: Fraction = Field(0.0, description="shifts each channel's noise as a whole, for very dark pictures")
 
 
@@ -81,24 +85,24 @@ class Samples(Section):
     """Pictures drawn at every checkpoint with fixed seeds, and with the trigger alone at the end."""
 
     prompts: tuple[str, ...] = Field((), description="{trigger} and {class_word} are filled in; empty: no samples")
-    seeds: tuple[Seed, ...] = (1,)
+    seeds: tuple[Seed, ...] = Field((1,), description="of the starting noise; each prompt is drawn with each")
     probe_seeds: tuple[Seed, ...] = Field((1, 2, 3, 4), description="of the trigger-only pictures")
-    steps: Count = 30
-    guidance: Annotated[float, Field(ge=1)] = 5.0
-    sampler: Sampler = "euler"
-    micro_batch: Count = 4
+    steps: Count = Field(30, description="sampler steps per sample")
+    guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="classifier-free guidance scale; 1 is without")
+    sampler: Sampler = Field("euler", description="how samples are drawn; sweep's, so that they look alike")
+    micro_batch: Count = Field(4, description="samples per forward pass, padded to this size")
 
 
 class Train(Section):
     """How the LoRA is trained."""
 
-    backend: Literal["diffusers"] | Door = "diffusers"
+    backend: Literal["diffusers"] | Door = Field("diffusers", description="who trains")
     version: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="names this recipe's result, e.g. v3")
     base: Path = Field(description="base model folder (diffusers layout)")
     resolution: Count = Field(1024, description="side of a square photo, px; with buckets the area is its square")
     buckets: Buckets = Buckets()
     masks: Masks = Masks()
-    rank: Count = 16
+    rank: Count = Field(16, description="width of the LoRA: what it can hold, and the size of its file")
     alpha: Positive | None = Field(None, description="default: the rank, so that the scale is 1")
     layers: Literal["attention", "attention+feed_forward", "transformer", "all"] = Field(
         "attention",
@@ -111,9 +115,9 @@ class Train(Section):
     cache_text: bool = Field(True, description="encode every caption once, before the first step")
     captions: CaptionUse = CaptionUse()
     optimizer: Optimizer = Optimizer()
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup_steps: int = Field(0, ge=0)
-    steps: Count = 2500
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="of the rate, after the warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps over which the rate rises in a line; fewer than steps")
+    steps: Count = Field(2500, description="optimizer steps; each shows batch x accumulate photos")
     batch: Count = Field(1, description="training photos per forward pass")
     accumulate: Count = Field(1, description="forward passes per step")
     prior_batch: int = Field(0, ge=0, description="regularization images per forward pass")
@@ -123,12 +127,14 @@ class Train(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the moving average of the weights that is saved instead of them; 0 is off"
     )
-    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    gradient_checkpointing: bool = False
-    checkpoint_every: Count = 500
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "bfloat16", description="of frozen weights and of autocast; the LoRA stays float32; float16 needs CUDA"
+    )
+    gradient_checkpointing: bool = Field(False, description="keep few activations, compute the rest again: slower")
+    checkpoint_every: Count = Field(500, description="steps between LoRA files and samples; at most steps")
     holdout_every: Count = Field(250, description="steps between measurements of the holdout loss")
     samples: Samples = Samples()
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the LoRA's first values, the order of photos, noise and timesteps")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

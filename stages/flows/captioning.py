@@ -1,8 +1,6 @@
 """Caption photos: what was written by hand wins, and what an interrupted run was told is not asked for again."""
 
 import hashlib
-import inspect
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,8 @@ from stages.contracts.settings import Caption, Dataset, Machine
 from stages.measures.captions import drop_fragments
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_bytes, read_picture
-from stages.runtime.provenance import hash_file, hash_json, hash_path
+from stages.runtime.progress import tell_resumed
+from stages.runtime.provenance import describe_code, hash_json, hash_path
 from stages.runtime.state import work_folder
 
 
@@ -59,11 +58,10 @@ def refuse_trigger(fragments: Sequence[str], trigger: str, where: str) -> None:
 
 
 def fingerprint(captioner: Captioner, caption: Caption, dataset: Dataset, machine: Machine) -> str:
-    """What unfinished captions belong to: settings, the model's and the captioner's bytes, and the kind of machine."""
+    """What unfinished captions belong to: settings, the model's bytes, the code, and the kind of machine."""
     settings = [caption.model_dump(mode="json", exclude={"drop"}), dataset.model_dump(mode="json")]
     model = hash_path(caption.model) if caption.model and caption.backend != "template" else ""
-    code = hash_file(Path(inspect.getfile(type(captioner))))
-    return hash_json([settings, model, code, machine.device, machine.threads])
+    return hash_json([settings, model, describe_code(type(captioner)), machine.device, machine.threads])
 
 
 def ask(photos: Sequence[Path], captioner: Captioner, group: int, kept: Path) -> Iterator[tuple[Path, str]]:
@@ -78,8 +76,7 @@ def ask(photos: Sequence[Path], captioner: Captioner, group: int, kept: Path) ->
     places = {photo: kept / f"{hashlib.sha256(read_bytes(photo)).hexdigest()}.txt" for photo in photos}
     left = {place: photo for photo, place in places.items() if not place.exists()}
     done = sum(place not in left for place in places.values())
-    if done:
-        print(f"caption: resumed, {done} of {len(photos)} photos were done", file=sys.stderr, flush=True)
+    tell_resumed("caption", done, len(photos), "photo")
     answers = _answers(list(left.items()), captioner, group)
     for photo, place in places.items():
         if place in left and not place.exists():

@@ -25,7 +25,7 @@ from stages.flows.downloads import fetch_all, read_addresses
 from stages.runtime.errors import UserError
 from stages.runtime.files import replacing_folder
 from stages.runtime.pictures import list_pictures, read_picture, write_png
-from stages.runtime.progress import track
+from stages.runtime.progress import tell_resumed, track
 from stages.runtime.provenance import hash_file
 from stages.runtime.seeds import derive_seed
 
@@ -95,6 +95,7 @@ def draw_class_pictures(requests: Sequence[ImageRequest], generator: Generator, 
         for number, request in enumerate(requests)
     ]
     left = [(p, request) for p, request in zip(pictures, requests, strict=True) if not p.path.exists()]
+    tell_resumed("regularize", len(pictures) - len(left), len(pictures))
     drawn = generator.generate([request for _, request in left])
     for (picture, _), pixels in zip(left, track(drawn, "regularize", len(left)), strict=True):
         write_png(picture.path, pixels)

@@ -32,6 +32,7 @@ from stages.measures.skin import (
 )
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture, resize, write_png
+from stages.runtime.progress import tell_resumed
 from stages.runtime.provenance import describe_code, hash_json, hash_path
 from stages.runtime.state import work_folder
 
@@ -180,15 +181,22 @@ def _score_together(
 def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
     """Draw, write each picture as it comes and pass it on; what lies in ``kept`` already is not drawn again."""
     kept.mkdir(parents=True, exist_ok=True)
-    places = [kept / f"{hash_json(_values(shot.request))}.png" for shot in shots]
+    places = [_place(kept, shot) for shot in shots]
     # A request that is asked for twice is drawn once: the second time its picture lies there already.
     missing = {place: shot.request for shot, place in zip(shots, places, strict=True) if not place.exists()}
     drawn = iter(generator.generate(list(missing.values())))
     for shot, place in zip(shots, places, strict=True):
-        image = read_picture(place) if place.exists() else next(drawn)
-        write_png(place, image)
+        if place.exists():
+            image = read_picture(place)
+        else:
+            image = next(drawn)
+            write_png(place, image)
         write_png(shot.path, image)
         yield image
+
+
+def _place(kept: Path, shot: Shot) -> Path:
+    return kept / f"{hash_json(_values(shot.request))}.png"
 
 
 def _values(request: ImageRequest) -> dict[str, Any]:
@@ -243,15 +251,18 @@ def open_studio(
     if not holdout:
         raise UserError(MANIFEST, "no holdout photos to compare with", "raise dataset.holdout_min")
     references = make_references(read_photos(dataset.photos, holdout, settings.resolution), instruments)
-    with work_folder(machine.state_dir, folder.name, _fingerprint(settings, machine, shots)) as kept:
+    with work_folder(machine.state_dir, folder.name, _fingerprint(generator, settings, machine, shots)) as kept:
+        places = {_place(kept, shot) for shot in shots}
+        tell_resumed(folder.name, sum(place.exists() for place in places), len(places))
         shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
         folder.mkdir(parents=True)
         yield Studio(generator, instruments, references, kept)
 
 
-def _fingerprint(settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
+def _fingerprint(generator: Generator, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
     """The hash of everything that a picture depends on."""
-    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, describe_code()]
+    code = describe_code(type(generator))
+    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code]
     requests = [shot.request for shot in shots]
     models = sorted({path for request in requests for path in (request.base, request.lora) if path is not None})
     return hash_json([drawn_by, [_values(r) for r in requests], [hash_path(path) for path in models]])

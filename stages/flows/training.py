@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stages.contracts.lora import DATASET, SUFFIX, final_path, step_path, write_lora
+from stages.contracts.lora import DATASET, final_path, step_path, write_lora
 from stages.contracts.lora_metadata import build_metadata, read_noise
 from stages.contracts.manifest import Manifest, Photo
 from stages.contracts.paths import REGULARIZATION
@@ -118,12 +118,12 @@ class Record:
         return steps
 
 
-def training_fingerprint(train: Train, machine: Machine, examples: Examples, target: Target) -> str:
+def training_fingerprint(train: Train, machine: Machine, trainer: Trainer, examples: Examples, target: Target) -> str:
     """The hash of everything that the bytes of a training's result depend on."""
     pictures = [[example.caption, hash_file(example.picture)] for example in examples.prior]
     masks = [hash_file(example.mask) for example in examples.train if example.mask is not None]
     settings = [train.model_dump(mode="json"), target.dataset.model_dump(mode="json", exclude={"photos"})]
-    computed_by = [machine.device, machine.threads, machine.processes, describe_code()]
+    computed_by = [machine.device, machine.threads, machine.processes, describe_code(type(trainer))]
     return hash_json([settings, computed_by, hash_file(target.manifest), pictures, masks, hash_path(train.base)])
 
 
@@ -138,11 +138,10 @@ class Output:
         self.numbers: dict[str, float] = {}
 
     def begin(self) -> None:
-        """Remove an earlier training's files: its checkpoints must not mix with this one's."""
+        """Remove an earlier training's files: its checkpoints and samples must not mix with this one's."""
         folder = self.target.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in [*folder.glob(f"*{SUFFIX}"), folder / DATASET]:
-            path.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         with replacing(folder / DATASET) as beside:
             shutil.copyfile(self.target.manifest, beside)
 
@@ -193,7 +192,8 @@ def train_lora(train: Train, machine: Machine, trainer: Trainer, examples: Examp
     Raises:
         UserError: when the base, the settings or a picture cannot be used, or another process trains the very same.
     """
-    with work_folder(machine.state_dir, "train", training_fingerprint(train, machine, examples, target)) as work:
+    fingerprint = training_fingerprint(train, machine, trainer, examples, target)
+    with work_folder(machine.state_dir, "train", fingerprint) as work:
         sampler = Sampler(train, target.dataset, machine, work / "samples", target.samples)
         output = Output(train, examples, target, work, sampler)
         for event in trainer.train(examples, work):
@@ -213,6 +213,6 @@ def train_lora(train: Train, machine: Machine, trainer: Trainer, examples: Examp
 
 def follow(train: Train, machine: Machine, trainer: Trainer, examples: Examples, target: Target) -> None:
     """Train beside the process that leads and writes."""
-    fingerprint = training_fingerprint(train, machine, examples, target)
+    fingerprint = training_fingerprint(train, machine, trainer, examples, target)
     for _ in trainer.train(examples, find_work(machine.state_dir, "train", fingerprint)):
         pass

@@ -21,6 +21,7 @@ GIT_IGNORE = """\
 .venv/
 __pycache__/
 /logs/
+.*.part*
 /dvc_plots/
 /outputs/
 /multirun/

@@ -48,6 +48,12 @@ class Progress:
             write_text(HEARTBEAT, json.dumps(beat) + "\n")
 
 
+def tell_resumed(stage: str, done: int, total: int, unit: str = "picture") -> None:
+    """Say how much of ``total`` an interrupted run had done, if any."""
+    if done:
+        print(f"{stage}: resumed, {done} of {total} {unit}s were done", file=sys.stderr, flush=True)
+
+
 def track(items: Iterable[T], stage: str, total: int, unit: str = "image") -> Iterator[T]:
     """Pass ``items`` through, reporting progress."""
     progress = Progress(stage, total, unit=unit)

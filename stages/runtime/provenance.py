@@ -1,6 +1,7 @@
 """Content hashes: what a result was made from."""
 
 import hashlib
+import inspect
 import json
 import os
 from functools import cache
@@ -33,12 +34,13 @@ def hash_path(path: Path) -> str:
 
 
 @cache
-def describe_code() -> str:
-    """Which code this is: the hash of the package and the versions of what computes.
+def describe_code(worker: type | None = None) -> str:
+    """Which code this is: the hash of the package, of the file of ``worker``, and the versions of what computes.
 
-    Unfinished work is never continued by other code than began it.
+    Unfinished work is never continued by other code than began it; ``worker`` may be a class of the user's own.
     """
-    return hash_json([hash_path(Path(__file__).parents[1]), [[name, _version(name)] for name in NUMERICS]])
+    own = hash_file(Path(inspect.getfile(worker))) if worker else ""
+    return hash_json([hash_path(Path(__file__).parents[1]), own, [[name, _version(name)] for name in NUMERICS]])
 
 
 def _version(package: str) -> str:

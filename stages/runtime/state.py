@@ -11,6 +11,8 @@ from filelock import FileLock, Timeout
 from stages.runtime.errors import UserError
 
 KEPT = 4  # unfinished pieces of work per stage
+GONE = ".gone-"
+_STARTED_BY = os.getppid()
 
 
 def cache_folder(state_dir: Path | None) -> Path:
@@ -28,6 +30,9 @@ def find_work(state_dir: Path | None, stage: str, fingerprint: str) -> Path:
 @contextmanager
 def work_folder(state_dir: Path | None, stage: str, fingerprint: str) -> Iterator[Path]:
     """The folder of one stage's unfinished work, locked; removed when the block ends well, kept when it does not.
+
+    It is kept too when the program that started this one (dvc) is gone: nobody takes the result then, and who asks for
+    it again finds it finished.
 
     Args:
         state_dir: ``machine.state_dir``.
@@ -52,7 +57,8 @@ def work_folder(state_dir: Path | None, stage: str, fingerprint: str) -> Iterato
         folder.touch()  # the newest, when old ones are counted
         _prune(folder)
         yield folder
-        shutil.rmtree(folder)
+        if os.getppid() == _STARTED_BY:
+            _remove(folder)
     finally:
         lock.release()
 
@@ -61,11 +67,29 @@ def _lock(folder: Path) -> FileLock:
     return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder all at once: a kill in between must not leave half of it to be continued."""
+    gone = folder.with_name(f"{GONE}{folder.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    os.replace(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def _prune(current: Path) -> None:
     """Remove the stage's oldest unfinished work beyond ``KEPT``; what a process holds stays."""
+    for left in current.parent.glob(f"{GONE}*"):  # its removal was interrupted
+        shutil.rmtree(left, ignore_errors=True)
     others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
-    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    others.sort(key=_changed, reverse=True)
     for folder in others[KEPT - 1 :]:
         lock = _lock(folder)
-        with suppress(Timeout), lock.acquire(timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(Timeout, FileNotFoundError), lock.acquire(timeout=0):
+            _remove(folder)
+
+
+def _changed(folder: Path) -> float:
+    """When it was used last; long ago when who finished it has just removed it."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,5 +1,7 @@
 """The LoRA starts without effect, sits where it should, and leaves under names that ComfyUI knows."""
 
+import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,54 +11,66 @@ from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from stages.backends.sdxl import open_pipeline
-from stages.backends.train.adapters import add_lora, export_lora, lora_layers, plain_names
+from stages.backends.train.adapters import add_lora, export_lora, named_layers, plain_names
 from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from stages.contracts.settings import Train
 
-ACCEPTED = frozenset((Path(__file__).parent.parent / "data" / "sdxl_lora_module_names.txt").read_text().split())
+DATA = Path(__file__).parent.parent / "data"
+ACCEPTED = frozenset((DATA / "sdxl_lora_module_names.txt").read_text().split())
 
 
 def recipe(base: Path, **changes: object) -> Train:
     return Train.model_validate({"version": "t", "base": base, "rank": 4, "layers": "all", **changes})
 
 
-def shrunken_sdxl() -> UNet2DConditionModel:
-    """SDXL's UNet with all its modules and an eighth of its widths, so that a LoRA fits into a test."""
-    return UNet2DConditionModel(
-        sample_size=16, block_out_channels=(32, 64, 64), layers_per_block=2, cross_attention_dim=64, norm_num_groups=8,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=(2, 4, 4),
-        transformer_layers_per_block=(1, 2, 10), use_linear_projection=True, addition_embed_type="text_time",
-        addition_time_embed_dim=8, projection_class_embeddings_input_dim=80,
+@pytest.fixture(scope="module")
+def sdxl() -> dict[str, torch.nn.Module]:
+    """SDXL 1.0's UNet and both text encoders in full size, shapes without values: CLIP ViT-L and OpenCLIP ViT-bigG."""
+    small = CLIPTextConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, hidden_act="quick_gelu",
+        projection_dim=768,
     )  # fmt: skip
-
-
-def modules_of(tensors: dict[str, np.ndarray]) -> set[str]:
-    return {name.split(".")[0] for name in tensors}
-
-
-def test_a_lora_on_full_depth_sdxl_has_only_names_that_comfyui_loads(tmp_path: Path) -> None:
-    text = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "vocab_size": 64}
-    models = {
-        UNET: shrunken_sdxl(),
-        TEXT_ENCODER: CLIPTextModel(CLIPTextConfig(num_hidden_layers=12, **text)),
-        TEXT_ENCODER_2: CLIPTextModelWithProjection(CLIPTextConfig(num_hidden_layers=32, **text)),
-    }
-    for name, model in models.items():
-        add_lora(name, model, recipe(tmp_path))
-    exported = modules_of(export_lora(models))
-    assert exported <= ACCEPTED
-    counts = [sum(name.startswith(prefix) for name in exported) for prefix in ("lora_unet", "lora_te1", "lora_te2")]
-    assert counts == [787, 72, 192]  # kohya with conv_dim makes 788 of SDXL: here two widths are equal
+    large = CLIPTextConfig(
+        hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20, hidden_act="gelu",
+        projection_dim=1280,
+    )  # fmt: skip
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(json.loads((DATA / "sdxl_unet.json").read_text()))
+        return {UNET: unet, TEXT_ENCODER: CLIPTextModel(small), TEXT_ENCODER_2: CLIPTextModelWithProjection(large)}
 
 
 @pytest.mark.parametrize(
-    ("layers", "expected"), [("attention", 560), ("attention+feed_forward", 700), ("transformer", 722), ("all", 787)]
+    ("layers", "expected"),
+    [
+        ("attention", [560, 48, 128]),
+        ("attention+feed_forward", [700, 72, 192]),
+        ("transformer", [722, 72, 192]),
+        ("all", [788, 72, 192]),  # what kohya makes of SDXL with conv_dim
+    ],
 )
-def test_the_layers_setting_decides_how_many_modules_are_trained(tmp_path: Path, layers: str, expected: int) -> None:
-    unet = shrunken_sdxl()
-    add_lora(UNET, unet, recipe(tmp_path, layers=layers))
-    assert len(list(lora_layers(unet))) == expected
+def test_a_lora_on_sdxl_has_only_names_that_comfyui_loads(
+    sdxl: dict[str, torch.nn.Module], tmp_path: Path, layers: str, expected: list[int]
+) -> None:
+    counts = []
+    for component, model in sdxl.items():
+        with torch.device("meta"):
+            model = copy.deepcopy(model)
+            add_lora(component, model, recipe(tmp_path, layers=layers))
+        assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+        names = [name for name, _ in named_layers(component, model)]
+        assert set(names) <= ACCEPTED
+        assert {name.split("_")[1] for name in names} == {{UNET: "unet", TEXT_ENCODER: "te1"}.get(component, "te2")}
+        assert len(set(names)) == len(names)
+        counts.append(len(names))
+    assert counts == expected
+
+
+def test_the_file_s_tensors_carry_the_layers_names(tiny_base: Path) -> None:
+    unet = open_pipeline(tiny_base, torch.float32).unet
+    add_lora(UNET, unet, recipe(tiny_base))
+    names = [name for name, _ in named_layers(UNET, unet)]
+    parts = ("lora_down.weight", "lora_up.weight", "alpha")
+    assert set(export_lora({UNET: unet})) == {f"{name}.{part}" for name in names for part in parts}
 
 
 def test_a_fresh_lora_changes_nothing_and_only_it_can_learn(tiny_base: Path) -> None:

@@ -72,6 +72,17 @@ def plain_names(model: torch.nn.Module) -> list[str]:
     return [name for name, _ in model.named_modules() if not is_inside(name)]
 
 
+def named_layers(component: str, model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
+    """Every layer with a LoRA, by its name in a LoRA file; a name that leads back to another module is a bug."""
+    modules = plain_names(model)
+    names, back = kohya_names(component, modules), module_table(component, modules)
+    for module, layer in lora_layers(model):
+        name = names[module]
+        if back[name] != module:
+            raise AssertionError(f"{name} maps back to {back[name]}, not to {module}")
+        yield name, layer
+
+
 def export_lora(models: Mapping[str, torch.nn.Module], dtype: torch.dtype = torch.float16) -> dict[str, np.ndarray]:
     """The tensors of a LoRA file: ``<name>.lora_down.weight``, ``.lora_up.weight`` and ``.alpha`` per layer.
 
@@ -82,12 +93,7 @@ def export_lora(models: Mapping[str, torch.nn.Module], dtype: torch.dtype = torc
     """
     tensors: dict[str, np.ndarray] = {}
     for component, model in models.items():
-        modules = plain_names(model)
-        names, back = kohya_names(component, modules), module_table(component, modules)
-        for module, layer in lora_layers(model):
-            name = names[module]
-            if back[name] != module:
-                raise AssertionError(f"{name} maps back to {back[name]}, not to {module}")
+        for name, layer in named_layers(component, model):
             known: Any = layer  # peft types everything as modules
             down, up = known.lora_A[ADAPTER].weight, known.lora_B[ADAPTER].weight
             alpha = torch.tensor(float(known.scaling[ADAPTER]) * known.r[ADAPTER])

@@ -1,0 +1,163 @@
+"""Every stage can be killed at any moment: it takes up what it had, and all artifacts end as the same bytes.
+
+Real stages on a real workspace: rendered photos of a development identity, the miniature's models, a short experiment.
+"""
+
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from miniature.persona import write_photos
+from miniature.places import DEVELOPMENT, WEIGHTS
+from stages.runtime.provenance import hash_file
+
+ROOT = Path(__file__).parent.parent
+STAGES = ("caption", "manifest", "regularize", "train", "sweep", "eval")
+KILLS = {"caption": 5, "regularize": 4, "train": 5, "sweep": 3, "eval": 4}
+ARTIFACTS = ("data/captions", "data/manifest.json", "data/regularization", "models/lora", "data/sweep",
+             "data/eval")  # fmt: skip
+BUDGET = 600.0  # CPU seconds of all stages; about 300 are needed, in as much time where nothing else runs
+PATIENCE = 1800.0  # seconds for one run, however busy the machine
+SEED = 20
+FEW: dict[str, Any] = {
+    "machine": {"threads": 1, "save_seconds": 0},
+    "caption": {"micro_batch": 1},
+    "regularize": {"count": 12, "steps": 6, "micro_batch": 1},
+    "train": {"steps": 12, "checkpoint_every": 4, "holdout_every": 4, "batch": 2, "prior_batch": 1, "rank": 8},
+    "sweep": {"checkpoints": [8, 12], "guidance": [3.0], "strengths": [0.8, 1.0], "seeds": [101], "steps": 6,
+              "micro_batch": 1},
+    "eval": {"seeds": [1001], "steps": 6, "micro_batch": 1, "bootstrap": 200},
+}  # fmt: skip
+PROMPTS = {"sweep": 2, "eval": 4}
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (WEIGHTS / "base").exists(), reason="needs the miniature's weights"),
+]
+
+
+class Trial:
+    """One workspace, and what happened in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.used = folder, cpu_seconds()
+        self.killed: dict[str, list[int]] = {}  # by stage: how far each killed run was
+        write_workspace(folder)
+
+    def log(self, stage: str) -> str:
+        """What all runs of a stage said."""
+        return (self.folder / f"{stage}.log").read_text(encoding="utf-8")
+
+    @contextmanager
+    def running(self, stage: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A stage at work, killed at the end if it still is."""
+        env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", f"stages.{stage}"]
+        with (self.folder / f"{stage}.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def finish(self, stage: str) -> None:
+        """Run a stage to its end."""
+        with self.running(stage) as process:
+            assert process.wait(timeout=PATIENCE) == 0, self.log(stage)[-2000:]
+        assert cpu_seconds() - self.used < BUDGET, self.killed
+
+    def done(self, stage: str) -> int:
+        """How much of its work a stage keeps: answers, pictures or steps."""
+        if stage == "train":
+            records = list(self.folder.glob("state/train/[!.]*/steps.jsonl"))
+            return len(records[0].read_bytes().splitlines()) if records else 0
+        return len(list(self.folder.glob(f"state/{stage}/[!.]*/[!.]*.*")))
+
+    def kill(self, stage: str, place: int, pause: float) -> None:
+        """Start a stage and kill -9 it ``pause`` seconds after it has done one more, and at least ``place`` pieces."""
+        goal = max(place, self.done(stage) + 1)
+        with self.running(stage) as process:
+            deadline = time.monotonic() + PATIENCE
+            while process.poll() is None and self.done(stage) < goal:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(pause)
+            process.kill()
+            code = process.wait()
+        assert code in (-signal.SIGKILL, 0), self.log(stage)[-2000:]
+        if code:
+            self.killed.setdefault(stage, []).append(self.done(stage))
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of every file of every artifact; beside those in metrics a killed run may have left half of one."""
+        roots = [self.folder / name for name in ARTIFACTS] + sorted((self.folder / "metrics").glob("[!.]*"))
+        files = [file for root in roots for file in ([root] if root.is_file() else root.rglob("*")) if file.is_file()]
+        return {file.relative_to(self.folder).as_posix(): hash_file(file) for file in sorted(files)}
+
+
+def write_workspace(folder: Path) -> None:
+    """Photos, weights and params.yaml of a short experiment, in an empty folder."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        values: Any = OmegaConf.to_container(compose("config", []), resolve=True)
+    for name, few in FEW.items():
+        values[name] |= few
+    values["machine"]["state_dir"] = str(folder / "state")
+    values["train"]["samples"] |= {"prompts": values["train"]["samples"]["prompts"][:2], "seeds": [7], "steps": 6,
+                                   "probe_seeds": [7, 8], "micro_batch": 2}  # fmt: skip
+    for name, count in PROMPTS.items():
+        values[name]["prompts"] = values[name]["prompts"][:count]
+    (folder / "miniature").mkdir(parents=True)
+    (folder / "miniature/weights").symlink_to(WEIGHTS)
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    write_photos(folder / "data/photos", DEVELOPMENT[11])
+
+
+def cpu_seconds() -> float:
+    """What the processes that were started and have ended took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def resumed(log: str) -> list[int]:
+    """How much was there when a run took up another's work: steps, photos or pictures."""
+    return [int(number) for number in re.findall(r"resumed(?: at step|,) (\d+)", log)]
+
+
+def test_killed_again_and_again_every_stage_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    started, used = time.monotonic(), cpu_seconds()
+    alone, disturbed = Trial(tmp_path / "undisturbed"), Trial(tmp_path / "killed")
+    generator, pieces = random.Random(SEED), {"caption": 35, "regularize": 12, "train": 13, "sweep": 8, "eval": 12}
+    for stage in STAGES:
+        alone.finish(stage)
+        count = KILLS.get(stage, 0)
+        for place in sorted(generator.sample(range(pieces.get(stage, 0)), count)):
+            disturbed.kill(stage, place, generator.uniform(0, 0.3))
+        disturbed.finish(stage)
+        if count:
+            print(f"{stage}: killed at {disturbed.killed[stage]}, took up {resumed(disturbed.log(stage))}")
+    kills, seconds = sum(map(len, disturbed.killed.values())), time.monotonic() - started
+    print(f"{kills} kills in {seconds:.0f} s, {cpu_seconds() - used:.0f} CPU seconds")
+    assert kills >= 20
+    for stage in KILLS:
+        assert len(disturbed.killed[stage]) >= 2
+        assert not resumed(alone.log(stage))
+        assert max(resumed(disturbed.log(stage))) > 0
+    assert alone.hashes().keys() >= {"metrics/scorecard.json", "metrics/loss.csv", "models/lora/amiranoor.safetensors"}
+    assert disturbed.hashes() == alone.hashes()
+
+
+LAST = 6
