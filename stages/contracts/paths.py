@@ -31,3 +31,4 @@ VERSIONS = Path("metrics/versions")
 COMPARISON = Path("metrics/comparison.json")
 COMPARISON_REPORT = Path("metrics/comparison_report.md")
 HISTORY = Path("metrics/history.jsonl")
+REPLICAS = "replicas"  # in a version's folder: the same recipe trained with other seeds

@@ -189,6 +189,17 @@ class Thresholds(Section):
     promotion_grade: Literal["A", "B", "C", "D"] = Field("C", description="lowest grade that `pistachio promote` takes")
 
 
+class Promotion(Section):
+    """What `pistachio promote` asks beside grade and comparison.  Read by no stage, so that it draws nothing again."""
+
+    use: Literal["non-commercial", "commercial"] = Field(
+        "non-commercial", description="what a version is for; a licence of base or judges that forbids it stops it"
+    )
+    licences: dict[Path, str] = Field(
+        default_factory=dict, description="folder of a base that conf/models does not name -> its licence"
+    )
+
+
 class Machine(Section):
     """What cannot change a result, so that moving to another machine does not retrain.  Not declared in dvc.yaml."""
 
@@ -204,7 +215,7 @@ class Machine(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
-    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "machine": Machine,
+    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 

@@ -18,7 +18,7 @@ Method = Literal["studentized", "pseudo-prompts", "student", "none"]
 
 FEW_CLUSTERS = 5  # below this a resample is too often one prompt alone
 SPREADLESS = 1e-6  # a resample whose error is this small beside the sample's has no spread to studentize by
-TOGETHER = 10_000_000  # resampled means held in memory at once
+TOGETHER = 1_000_000  # resampled means held in memory at once: what fits a cache is fastest
 
 
 @dataclass(frozen=True)
@@ -200,11 +200,13 @@ def _pseudo_prompts(difference_K: np.ndarray, smallest: float, levels: np.ndarra
     """Student's t with one more prompt for either version, as large as the differences that were seen."""
     seen = difference_K[difference_K != 0.0]
     unit = float(np.sqrt(np.mean(seen**2))) if len(seen) else smallest
+    # Of what was not seen nobody knows whether the pictures of a prompt share it: halfway between none and all of them.
+    typical = unit if len(seen) else (1 + smallest) / 2
     with_both = np.append(difference_K, [unit, -unit])
     error = float(standard_errors(with_both[None])[0])
     student = _student(float(with_both.mean()), error, len(with_both), levels)
     return Inferred(
-        "pseudo-prompts", student.center, error, student.critical, student.corrected, student.p_value, unit
+        "pseudo-prompts", student.center, error, student.critical, student.corrected, student.p_value, typical
     )  # fmt: skip
 
 

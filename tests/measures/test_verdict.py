@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.measures.difference import Difference, measure_difference, measure_differences
+from stages.measures.difference import Difference, measure_difference
 from stages.measures.verdict import adjust_holm, decide_verdict, detectable_effect, more_pictures
 
 PROMPTS, SEEDS = 24, 2
