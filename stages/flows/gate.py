@@ -10,7 +10,8 @@ from stages.contracts.scorecard import Scorecard
 from stages.contracts.settings import Promotion, Thresholds
 
 GRADES = "ABCDF"
-NON_COMMERCIAL = "non-commercial"  # every such licence's name in conf/ says so
+NON_COMMERCIAL = "non-commercial"
+FORBIDDING = (NON_COMMERCIAL, "noncommercial", "-nc")  # in the names of such licences: conf/ says so, or CC-BY-NC-4.0
 UNKNOWN = "unknown"
 
 
@@ -88,4 +89,4 @@ def _licences(licences: dict[str, str], policy: Promotion) -> Iterator[str]:
 
 
 def _forbids(licence: str) -> bool:
-    return licence == UNKNOWN or NON_COMMERCIAL in licence.lower()
+    return licence == UNKNOWN or any(word in licence.lower() for word in FORBIDDING)
