@@ -22,7 +22,7 @@ from stages.contracts.scorecard import read_scorecard
 from stages.runtime.files import write_json
 
 RESULT = Path(__file__).parent / "ablation.json"
-PAIRS = (("dev1", 1), ("dev3", 3), ("dev4", 4))  # identity (women, as the persona is) and training seed
+PAIRS = (("dev1", 1), ("dev3", 3), ("dev4", 4))  # identity and training seed
 USE = ["sweep.guidance=[2.0]", "sweep.strengths=[1.0]", *ALONE]
 RECIPE = "v3"
 VARIATIONS: dict[str, list[str]] = {

@@ -1,4 +1,4 @@
-"""Try recipes on rendered identities: every run is the pipeline's own stages in a workspace of its own.
+"""Try recipes on rendered women: every run is the pipeline's own stages in a workspace of its own.
 
     python -m miniature.trial v2 v3 --identity dev0 --seeds 0 1 2      tune on development identities
     python -m miniature.trial persona                                  the final trial, once: miniature/trial.json
@@ -27,7 +27,6 @@ from omegaconf import OmegaConf
 from miniature.figures import weights_sha256
 from miniature.persona import write_photos
 from miniature.places import DEVELOPMENT, PERSONA, cache_folder
-from miniature.render import sample_identity
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.measures.bootstrap import cluster_interval
 from stages.runtime.files import write_json
@@ -42,18 +41,10 @@ ALONE = ["machine.threads=1", "+machine.state_dir=state"]  # beside another run
 STRANGER = "dev7"  # whose LoRA is judged against the persona
 
 
-def class_word(identity: str) -> str:
-    """What the base model calls somebody of this identity."""
-    return "woman" if sample_identity(IDENTITIES[identity]).woman else "man"
-
-
-def recipe_params(recipe: str, identity: str, seed: int, overrides: list[str]) -> dict[str, Any]:
-    """params.yaml of one run: conf/ composed with recipe, class word, training seed and further overrides."""
-    person = f"dataset.class_word={class_word(identity)}"
+def recipe_params(recipe: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """params.yaml of one run: conf/ composed with the recipe, the training seed and further overrides."""
     with COMPOSING, initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = compose(
-            "config", [f"experiment={recipe}", f"train.seed={seed}", "compare.baseline=none", person, *overrides]
-        )
+        config = compose("config", [f"experiment={recipe}", f"train.seed={seed}", "compare.baseline=none", *overrides])
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
@@ -83,7 +74,7 @@ def run_stage(folder: Path, stage: str) -> None:
 
 def run_trial(recipe: str, identity: str, seed: int, overrides: list[str]) -> Path:
     """Run the whole pipeline for one recipe, identity and training seed; the workspace holds the results."""
-    folder = make_workspace(identity, recipe_params(recipe, identity, seed, overrides))
+    folder = make_workspace(identity, recipe_params(recipe, seed, overrides))
     for stage in STAGES:
         run_stage(folder, stage)
     return folder
@@ -151,7 +142,7 @@ def run_persona(seeds: list[int]) -> None:
     folders: dict[str, list[Path]] = {"v2": [], "v3": [], "stranger": []}
     for (recipe, identity, seed), folder in trained.items():
         if identity == STRANGER:
-            judged = judge_as("persona", folder, recipe_params("v3", "persona", seed, ALONE))
+            judged = judge_as("persona", folder, recipe_params("v3", seed, ALONE))
             folders["stranger"].append(judged)
             show(f"stranger's LoRA seed {seed}", judged)
         else:

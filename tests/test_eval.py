@@ -30,6 +30,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.pictures import write_png
 from stages.runtime.provenance import hash_file
 
+STRANGER = PERSONA + 1
 NAMES = ("scorecard.json", "per_image.csv", "report.md", "eval_montage.png")
 
 
@@ -81,6 +82,25 @@ def test_the_persona_herself_stands_near_100_and_the_base_model_at_0(result: Res
     assert card.likeness_interval.low <= card.likeness <= card.likeness_interval.high
     assert card.face_detection_rate == 1.0
     assert card.skin_realism_mean > 0.3
+
+
+def test_100_is_what_the_training_photos_score_and_no_holdout_photo_counts_itself(
+    result: Result, judges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With somebody else on half of the training photos, 100 on the ruler is about half as far from 0."""
+    make_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    choose()
+    manifest, images = read_manifest(), []
+    for photo in manifest.images:
+        path = Path("data/photos") / photo.filename
+        if photo in manifest.side("train")[::2]:
+            write_png(path, render(sample_identity(STRANGER), sample_scene(5), 96).image)
+        images.append(photo.model_copy(update={"sha256": hash_file(path)}))
+    write_manifest(manifest.model_copy(update={"images": images}))
+    card, _ = evaluate()
+    assert card.anchors.base == result[0].anchors.base
+    assert card.anchors.real < result[0].anchors.real - 0.3
 
 
 def test_a_lora_that_draws_the_person_whatever_is_asked_keeps_nothing_of_the_class_word(result: Result) -> None:
@@ -166,6 +186,10 @@ def test_the_protocol_depends_on_the_photos_and_on_their_sides(result: Result) -
     )
     params = parse(evaluation.Params, {n: PARAMS[n] for n in ("dataset", "eval", "judges", "thresholds")})
     assert protocol_hash(params.eval, params.dataset, params.judges, turned) != result[0].protocol
+    for side in ("train", "holdout"):
+        gone = manifest.side(side)[0]
+        fewer = manifest.model_copy(update={"images": [photo for photo in manifest.images if photo != gone]})
+        assert protocol_hash(params.eval, params.dataset, params.judges, fewer) != result[0].protocol
 
 
 def test_a_run_s_name_follows_from_what_went_in(result: Result) -> None:

@@ -7,15 +7,17 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -24,6 +26,7 @@ from omegaconf import OmegaConf
 from miniature.persona import write_photos
 from miniature.places import DEVELOPMENT, WEIGHTS
 from stages.runtime.provenance import hash_file
+from stages.runtime.turns import BUSY
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("caption", "manifest", "regularize", "train", "sweep", "eval")
@@ -161,3 +164,124 @@ def test_killed_again_and_again_every_stage_ends_with_the_same_bytes(tmp_path: P
 
 
 LAST = 6
+LITTLE: dict[str, Any] = {
+    "caption": {"backend": "template"},
+    "regularize": {"source": "none"},
+    "train": {"steps": LAST, "checkpoint_every": 3, "holdout_every": 3, "prior_batch": 0},
+}
+
+
+class Repository:
+    """A git and DVC repository with one stage, train, on photos that are prepared."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for role in ("AUTHOR", "COMMITTER"):
+            monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
+            monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(folder.with_name("site")))
+        monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        self.trial, self.folder = Trial(folder), folder
+        values = yaml.safe_load((folder / "params.yaml").read_text())
+        for name, little in LITTLE.items():
+            values[name] |= little
+        (folder / "params.yaml").write_text(yaml.safe_dump(values))
+        for stage in ("caption", "manifest", "regularize", "train"):
+            self.trial.finish(stage)
+        self.undisturbed = self.results()
+        shutil.rmtree(folder / "models")
+        shutil.rmtree(folder / "metrics")
+        self._commit()
+
+    def _commit(self) -> None:
+        """Everything that a training reads is git's, so that a temporary copy has it too."""
+        (self.folder / "miniature/weights").unlink()
+        shutil.copytree(WEIGHTS / "base", self.folder / "miniature/weights/base")
+        stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]
+        stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith("stages/")]
+        (self.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}))
+        (self.folder / ".gitignore").write_text("logs/\nstate/\n*.log\n.*.part*\n")
+        for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "add", "-A"]):
+            subprocess.run(command, cwd=self.folder, check=True)
+        subprocess.run(["git", "commit", "-qm", "Start"], cwd=self.folder, check=True)
+
+    def results(self) -> dict[str, str]:
+        """sha256 of what a training makes."""
+        made = re.compile(r"(models|metrics)/.*\.(safetensors|json|csv|png)")
+        return {name: sha for name, sha in self.trial.hashes().items() if made.fullmatch(name)}
+
+    def dvc(self, *arguments: str) -> str:
+        """Run dvc to its end; what it said."""
+        with self.running(*arguments) as (process, log):
+            assert process.wait(PATIENCE) == 0, log.read_text()[-2000:]
+        return log.read_text()
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+        """Dvc at work and its log; killed at the end, with all below it, if it still is."""
+        log = self.folder / f"dvc-{len(list(self.folder.glob('dvc-*.log')))}.log"
+        with log.open("wb") as said:
+            process = subprocess.Popen(["dvc", *arguments], cwd=self.folder, stdout=said, stderr=said)
+        try:
+            yield process, log
+        finally:
+            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.kill()
+            process.wait()
+            for each in below:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+
+    def kill_dvc(self, *arguments: str, steps: int) -> psutil.Process:
+        """Start dvc, kill -9 it alone once so many steps were told; its orphan, held still."""
+        with self.running(*arguments) as (dvc, log):
+            wait_until(lambda: self.trial.done("train") > steps, dvc, log)
+            below = psutil.Process(dvc.pid).children(recursive=True)
+            (stage,) = [process for process in below if "stages.train" in process.cmdline()]
+            stage.suspend()
+            dvc.kill()
+            dvc.wait()
+        return stage
+
+
+def wait_until(seen: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for something that a process does, for so long as it lives and not for ever."""
+    deadline = time.monotonic() + PATIENCE
+    while not seen():
+        assert process.poll() is None, log.read_text()[-2000:]
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A fresh one."""
+    return Repository(tmp_path / "repository", monkeypatch)
+
+
+@pytest.mark.parametrize("end", ["killed", "ended"])
+def test_a_killed_dvc_leaves_a_training_that_repro_waits_for_and_takes_up(repository: Repository, end: str) -> None:
+    orphan = repository.kill_dvc("repro", "train", steps=2)
+    try:
+        with repository.running("repro", "train") as (repro, log):
+            wait_until(lambda: f"waiting: {BUSY}" in log.read_text(), repro, log)
+            orphan.kill() if end == "killed" else orphan.resume()
+            assert repro.wait(PATIENCE) == 0, log.read_text()[-2000:]
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
+    (step,) = resumed(log.read_text())
+    assert step == LAST if end == "ended" else 1 <= step < LAST
+    assert repository.results() == repository.undisturbed
+    assert "Data and pipelines are up to date" in repository.dvc("status")
+
+
+def test_an_experiment_in_a_temporary_copy_goes_on_where_another_copy_was_killed(repository: Repository) -> None:
+    repository.kill_dvc("exp", "run", "--temp", "train", steps=2).kill()
+    (step,) = resumed(repository.dvc("exp", "run", "--temp", "--name", "second", "train"))
+    assert 1 <= step < LAST
+    repository.dvc("exp", "apply", "second")
+    assert repository.results() == repository.undisturbed

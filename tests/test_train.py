@@ -28,7 +28,7 @@ from stages.contracts.paths import LORA, LOSS, MANIFEST, TRAIN_SAMPLES
 from stages.contracts.regularization import read_regularization
 from stages.contracts.settings import read_machine, read_params
 from stages.contracts.training import Step
-from stages.flows.training import LossTable, Target, gather_examples, training_fingerprint
+from stages.flows.training import LossTable, Record, Target, gather_examples, training_fingerprint
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture
 from stages.runtime.provenance import hash_file
@@ -219,6 +219,22 @@ def test_bad_input_is_one_line_and_removes_nothing(workspace: Path, spoil: Calla
         main()
     assert kept.read_bytes() == b"an earlier result"
     assert not Path("metrics/loss.csv").exists()
+
+
+def test_a_resumed_record_keeps_the_steps_up_to_where_it_goes_on(tmp_path: Path) -> None:
+    record, told = Record(tmp_path), [Step(number, 0.1 * number, None, None, 1.0, None) for number in range(5)]
+    for step in told:
+        record.add(step)
+    assert record.restart(3) == told[:4]
+    record.add(told[4])
+    assert record.restart(4) == told
+
+
+def test_photos_are_gathered_on_the_side_that_the_manifest_gives_them(workspace: Path) -> None:
+    manifest = read_manifest()
+    examples = gather_examples(Path("photos"), manifest, [])
+    for side, found in (("train", examples.train), ("holdout", examples.holdout)):
+        assert [example.picture.name for example in found] == [photo.filename for photo in manifest.side(side)]
 
 
 def test_the_loss_table_averages_between_rows(tmp_path: Path) -> None:

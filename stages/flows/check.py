@@ -62,6 +62,7 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
             machine = _section("machine", values)
             problems += list_photo_problems(section, machine.workers if isinstance(machine, Machine) else 1)
     problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
+    problems += _no_class_images(_section("regularize", values), _section("train", values))
     if files:
         problems += _obstacles() + [line for line in [find_other_code()] if line]
     return list(dict.fromkeys(problems))
@@ -117,6 +118,14 @@ def _dropped_trigger(dataset: Section | None, caption: Section | None) -> list[s
             refuse_trigger(caption.drop, dataset.trigger, "caption.drop")
         except UserError as error:
             return [str(error)]
+    return []
+
+
+def _no_class_images(regularize: Section | None, train: Section | None) -> list[str]:
+    """What the train stage would refuse after DVC has deleted the LoRA."""
+    match regularize, train:
+        case Regularize(source="none"), Train(prior_batch=count, prior_weight=weight) if count and weight:
+            return [f"train.prior_batch: is {count}, but regularize.source is none; set it to 0, or the source to base"]
     return []
 
 

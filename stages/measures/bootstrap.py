@@ -34,7 +34,8 @@ def cluster_interval(
         (sums, counts), _mean, paired=True, vectorized=True, n_resamples=resamples, confidence_level=confidence,
         method="percentile", rng=np.random.default_rng(seed), batch=max(1, 2_000_000 // len(sums)),
     ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    low, high = sorted((float(found.low), float(found.high)))  # of equal means the quantiles differ by their rounding
+    return low, high
 
 
 def _mean(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -20,7 +20,8 @@ from stages.reports.comparison import show_interval, show_value
 ARTIFACTS = (
     (paths.CAPTIONS, "a caption per photo"), (paths.MANIFEST, "the dataset, photo by photo"),
     (paths.REGULARIZATION, "class images"), (paths.LORA, "the LoRA and its checkpoints"),
-    (paths.LOSS, "training and holdout loss"), (paths.SWEEP_SUMMARY, "every cell of the sweep"),
+    (paths.LOSS, "training and holdout loss"), (paths.TRAIN_SAMPLES, "samples by checkpoint"),
+    (paths.SWEEP_SUMMARY, "every cell of the sweep"),
     (paths.SWEEP_CHOICE, "the settings it chose"), (paths.SWEEP_MONTAGE, "the sweep at a glance"),
     (paths.EVAL_IMAGES, "the pictures that were judged"), (paths.PER_IMAGE, "their scores"),
     (paths.SCORECARD, "what they come to"), (paths.REPORT, "the same to read"),

@@ -104,3 +104,16 @@ def test_alpha_is_the_rank_unless_it_is_set(tiny_base: Path) -> None:
         assert {float(value) for name, value in tensors.items() if name.endswith(".alpha")} == {expected}
         assert {value.dtype for value in tensors.values()} == {np.dtype(np.float16)}
         assert tensors["lora_unet_middle_block_1_proj_in.lora_down.weight"].shape == (4, 32)
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+def test_what_a_reader_scales_by_is_the_scale_that_was_trained(tiny_base: Path, rslora: bool) -> None:
+    unet = open_pipeline(tiny_base, torch.float32).unet
+    add_lora(UNET, unet, recipe(tiny_base, alpha=2.0, rslora=rslora))
+    name, layer = next(named_layers(UNET, unet))
+    torch.nn.init.ones_(layer.lora_B["default"].weight)
+    own = layer.get_delta_weight("default").detach().numpy()
+    part = {key: value.astype(np.float32) for key, value in export_lora({UNET: unet}, torch.float32).items()}
+    down, up = part[f"{name}.lora_down.weight"], part[f"{name}.lora_up.weight"]
+    product = np.tensordot(up.reshape(len(up), -1), down, 1).reshape(own.shape)
+    np.testing.assert_allclose(product * part[f"{name}.alpha"] / len(down), own, rtol=1e-6)

@@ -53,6 +53,17 @@ def test_a_workspace_in_which_everything_is_there_has_no_problems(workspace: Pat
     assert list_problems() == []
 
 
+def test_training_with_class_images_that_nobody_makes_is_said_before_it_starts(workspace: Path) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["regularize"]["source"] = "none"
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    (problem,) = list_problems()
+    assert problem == "train.prior_batch: is 2, but regularize.source is none; set it to 0, or the source to base"
+    values["train"]["prior_batch"] = 0
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    assert list_problems() == []
+
+
 def test_photos_that_hurt_and_settings_that_are_wrong_are_named_together(workspace: Path) -> None:
     (workspace / "data/photos/bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
     (workspace / "data/photos/worse.heic").write_bytes(b"")
@@ -64,10 +75,11 @@ def test_photos_that_hurt_and_settings_that_are_wrong_are_named_together(workspa
     assert list_problems(files=False) == lines[:1]
 
 
-def test_photos_that_dvc_has_yet_to_bring_are_not_asked_for(workspace: Path) -> None:
+@pytest.mark.parametrize("out", ["data/photos", "data"])
+def test_photos_that_dvc_has_yet_to_bring_are_not_asked_for(workspace: Path, out: str) -> None:
     shutil.rmtree("data/photos")
     assert any("dataset.photos" in line for line in list_problems())
-    Path("data/photos.dvc").touch()
+    Path(f"{out}.dvc").touch()
     assert list_problems() == []
 
 

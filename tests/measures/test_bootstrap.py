@@ -66,6 +66,11 @@ def test_a_single_prompt_resamples_its_pictures_and_a_single_picture_is_its_own_
     assert cluster_interval(np.array([0.4]), [0], resamples=100, seed=0) == (0.4, 0.4)
 
 
+def test_the_ends_are_in_order_whatever_the_rounding() -> None:
+    low, high = cluster_interval(np.full(3, -3.810076816809545e-212), [0, 0, 0], resamples=50, seed=0)
+    assert low <= high
+
+
 def test_values_that_are_all_equal_have_no_width() -> None:
     low, high = cluster_interval(np.full(6, 0.7), [0, 0, 1, 1, 2, 2], resamples=100, seed=0)
     assert (low, high) == pytest.approx((0.7, 0.7))

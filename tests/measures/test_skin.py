@@ -153,6 +153,11 @@ def test_plausibility_falls_with_distance_on_both_sides_alike(z: float, further:
     assert skin.plausibility(abs(z) + further) <= skin.plausibility(z)
 
 
+def test_what_is_expected_of_a_face_grows_with_its_size_as_it_does_among_the_references() -> None:
+    line = skin.Line(middle=1.0, height=10.0, slope=2.0, spread=0.5)
+    assert [line.z(1.0, 11.0), line.z(2.0, 12.0), line.z(2.0, 11.0)] == pytest.approx([2.0, 0.0, -2.0])
+
+
 def test_golden_plausibilities() -> None:
     found = [skin.plausibility(z) for z in (0.0, 1.0, 2.75, 4.5)]
     assert found == pytest.approx([1.0, 1.0, np.exp(-0.5), np.exp(-2.0)])

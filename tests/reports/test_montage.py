@@ -14,6 +14,8 @@ def test_every_picture_has_its_square_and_every_row_its_label() -> None:
     blue = (sheet == (0, 0, 255)).all(axis=-1)
     assert red.sum() == 100 * 100
     assert blue.sum() == 2 * 50 * 100  # fitted into the square, not stretched
+    second = np.unique(np.nonzero(blue)[1])[-50:] - (2 * GAP + 100)
+    assert (second.min(), second.max()) == (25, 74)  # in the middle of its square
     rows, columns = np.nonzero(red)
     assert columns.min() == GAP
     label = sheet[: rows.min()]
