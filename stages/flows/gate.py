@@ -21,10 +21,10 @@ def find_objections(
     """What speaks against promoting this run as ``name``; empty when the gate is open.
 
     The rules: ``name`` is new; the ``grade`` is at least thresholds.promotion_grade; a ``comparison`` of this very run
-    with the baseline exists once there are versions; no ``guarded`` metric regressed; the two face ``judges`` do not
-    contradict each other; the ``licences`` of base and judges allow promotion.use.
+    with the baseline exists once there are versions; no ``guarded`` metric regressed; the two face ``judges`` agree;
+    the scorecard raises no ``flags``; the ``licences`` of base and judges allow promotion.use.
     """
-    objections = [*_name(name), *_grade(card, thresholds)]
+    objections = [*_name(name), *_grade(card, thresholds), *_flags(card), *_agreement(card)]
     comparison, missing = _comparison(card, versions)
     objections += missing
     if comparison is not None and comparison.baseline is not None:
@@ -43,6 +43,19 @@ def _grade(card: Scorecard, thresholds: Thresholds) -> Iterator[str]:
             f"grade {card.overall_grade} ({card.overall_score:.3f}) is below {thresholds.promotion_grade} "
             "(rule: grade, thresholds.promotion_grade)"
         )
+
+
+def _flags(card: Scorecard) -> Iterator[str]:
+    for flag in getattr(card, "flags", ()):
+        if flag.raised:
+            yield f"flagged: {flag.says.rstrip('.')} (rule: flags, thresholds.flags)"
+
+
+def _agreement(card: Scorecard) -> Iterator[str]:
+    agreement = getattr(card, "agreement", None)
+    if agreement is not None and agreement.disagree:
+        points = f"{abs(agreement.difference):.0f} ruler points"
+        yield f"the two face judges are {points} apart (rule: judges, thresholds.judges_apart)"
 
 
 def _comparison(card: Scorecard, versions: Sequence[str]) -> tuple[Comparison | None, list[str]]:

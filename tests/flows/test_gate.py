@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -67,6 +68,21 @@ def test_judges_that_contradict_each_other_are_an_objection_and_a_silent_one_is_
     assert any("contradict each other: similarity REGRESSED, second_similarity IMPROVED" in o for o in objections(card))
     write_verdicts(card, similarity="IMPROVED", second_similarity="EQUIVALENT")
     assert objections(card) == []
+
+
+def test_a_raised_flag_and_judges_that_are_far_apart_are_objections(card: Scorecard) -> None:
+    flags = [
+        SimpleNamespace(raised=True, says="The class word is the person."),
+        SimpleNamespace(raised=False, says="No"),
+    ]
+    apart = SimpleNamespace(disagree=True, difference=-21.4)
+    found = objections(card.model_copy(update={"flags": flags, "agreement": apart}))
+    assert found == [
+        "flagged: The class word is the person (rule: flags, thresholds.flags)",
+        "the two face judges are 21 ruler points apart (rule: judges, thresholds.judges_apart)",
+    ]
+    near = SimpleNamespace(disagree=False, difference=3.0)
+    assert objections(card.model_copy(update={"flags": flags[1:], "agreement": near})) == []
 
 
 @pytest.mark.parametrize("licence", ["InsightFace antelopev2, non-commercial research only", "CC-BY-NC-4.0"])
