@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, models, workspace
+from stages.commands import caption, models, versions, workspace
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ app.add_typer(caption.app, name="caption")
 app.add_typer(models.app, name="models")
 app.command()(workspace.init)
 app.command()(workspace.upgrade)
+app.command()(versions.compare)
+app.command()(versions.replicate)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -101,24 +103,27 @@ def promote(
 ) -> None:
     """Keep what lies in metrics/ as a version: metrics/versions/NAME, a line of history and the git tag lora/NAME.
 
-    The gate refuses a name that exists, a grade below thresholds.promotion_grade, and a regression on a guarded metric.
+    The gate refuses a name that exists, a grade below thresholds.promotion_grade, a regression on a guarded metric,
+    face judges that contradict each other, and a use (promotion.use) that a licence of base or judges forbids.
 
     \b
     Examples:
       pistachio promote v3
       pistachio promote v3 --force --why "the old one had a wrong licence"
     """
-    from stages.contracts.settings import Section, Thresholds, read_params
+    from stages.contracts.settings import Promotion, Section, Thresholds, read_params
     from stages.flows.tags import check_tag, tag_version
     from stages.flows.versions import promote as promote_version
     from stages.reports.terminal import print_promotion
 
     class Params(Section):
         thresholds: Thresholds = Thresholds()
+        promotion: Promotion = Promotion()
 
     if not no_tag:
         check_tag(name)
-    promoted = promote_version(name, read_params(Params).thresholds, force=force, why=why)
+    params = read_params(Params)
+    promoted = promote_version(name, params.thresholds, params.promotion, force=force, why=why)
     tag = "" if no_tag else tag_version(name)
     print_promotion(promoted.folder, promoted.row, promoted.pictures, promoted.licences, tag)
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from stages.contracts.comparison import METRICS, Comparison, ConfigDifference, Version, write_comparison
-from stages.contracts.paths import COMPARISON_REPORT, PER_IMAGE, REPORT_PAGE, SCORECARD, VERSIONS
-from stages.contracts.scorecard import Scorecard, read_scorecard
+from stages.contracts.paths import COMPARISON_REPORT, REPORT_PAGE, SCORECARD, VERSIONS
+from stages.contracts.scorecard import Scorecard
 from stages.contracts.settings import Compare, Section, Thresholds, read_params
-from stages.flows.comparison import Pictures, compare_metrics, describe_metrics, read_pictures_table, recommend
+from stages.flows.comparison import compare_metrics, describe_metrics, recommend
 from stages.flows.report_page import gather_content
+from stages.flows.runs import Run, check_protocols, read_run
 from stages.flows.versions import list_versions
 from stages.reports.comparison import render_comparison
 from stages.reports.page.assemble import render_page
@@ -59,23 +60,12 @@ def check_settings(compare: Compare) -> None:
         raise UserError("compare", f"no such metric in equivalence or guarded: {', '.join(unknown)}", todo)
 
 
-def check_protocols(baseline: Scorecard, candidate: Scorecard, name: str) -> None:
-    """Refuse figures that were measured in different ways.
-
-    Raises:
-        UserError: naming both protocols.
-    """
-    if baseline.protocol != candidate.protocol:
-        what = f"measured under protocol {baseline.protocol[:12]}, this version under {candidate.protocol[:12]}"
-        todo = "not comparable: evaluate the baseline again under this protocol and promote it, or say baseline: none"
-        raise UserError(f"metrics/versions/{name}", what, todo)
-
-
-def describe_version(scorecard: Scorecard, name: str) -> Version:
+def describe_version(run: Run) -> Version:
     """What the comparison says of one version as a whole."""
+    card = run.card
     return Version(
-        name=name, run_id=scorecard.run_id, lora_sha256=scorecard.lora_sha256, overall_score=scorecard.overall_score,
-        overall_grade=scorecard.overall_grade, best_config=scorecard.best_config,
+        name=run.name, run_id=card.run_id, lora_sha256=card.lora_sha256, overall_score=card.overall_score,
+        overall_grade=card.overall_grade, best_config=card.best_config, trainings=1 + len(run.replicas),
     )  # fmt: skip
 
 
@@ -99,41 +89,34 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def compare_versions(
-    baseline: tuple[Scorecard, Pictures] | None, candidate: tuple[Scorecard, Pictures], settings: Compare
-) -> Comparison:
+def compare_versions(baseline: Run | None, candidate: Run, settings: Compare) -> Comparison:
     """The whole comparison; without a baseline it holds the candidate's values alone."""
-    card, pictures = candidate
+    pictures = candidate.pictures
     if baseline is None:
         metrics, differences = describe_metrics(pictures, settings), []
     else:
-        metrics = compare_metrics(baseline[1], pictures, settings)
-        differences = config_differences(baseline[0], card)
-    before = describe_version(baseline[0], settings.baseline) if baseline else None
+        replicas = (baseline.replicas, candidate.replicas)
+        metrics = compare_metrics(baseline.pictures, pictures, settings, replicas)
+        differences = config_differences(baseline.card, candidate.card)
     return Comparison(
-        comparable=baseline is not None, baseline=before,
-        candidate=describe_version(card, card.lora_version), protocol=card.protocol, confidence=settings.confidence,
+        comparable=baseline is not None, baseline=describe_version(baseline) if baseline else None,
+        candidate=describe_version(candidate), protocol=candidate.card.protocol, confidence=settings.confidence,
         prompts=len(set(pictures.prompt_index_N.tolist())), images=len(pictures.prompt_index_N), metrics=metrics,
         config_differences=differences, recommendation=recommend(metrics, comparable=baseline is not None),
     )  # fmt: skip
-
-
-def read_version(folder: Path, face_pass: float) -> tuple[Scorecard, Pictures]:
-    """The scorecard and the pictures' scores in ``folder``."""
-    return read_scorecard(folder / SCORECARD.name), read_pictures_table(folder / PER_IMAGE.name, face_pass)
 
 
 def main() -> None:
     """Read both versions, compare, write."""
     params = read_params(Params)
     check_settings(params.compare)
-    folder = baseline_folder(params.compare.baseline)
-    candidate = read_version(SCORECARD.parent, params.thresholds.face_pass)
-    baseline = read_version(folder, params.thresholds.face_pass) if folder else None
+    folder, face_pass = baseline_folder(params.compare.baseline), params.thresholds.face_pass
+    candidate = read_run(SCORECARD.parent, None, face_pass)
+    baseline = read_run(folder, params.compare.baseline, face_pass) if folder else None
     if baseline:
-        check_protocols(baseline[0], candidate[0], params.compare.baseline)
+        check_protocols(baseline, candidate)
     comparison = compare_versions(baseline, candidate, params.compare)
-    page = render_page(gather_content(candidate[0], comparison, folder))
+    page = render_page(gather_content(candidate.card, comparison, folder))
     write_comparison(comparison)
     write_text(REPORT_PAGE, page)
     write_text(COMPARISON_REPORT, render_comparison(comparison))

@@ -55,7 +55,8 @@ def test_a_better_likeness_is_improved_and_the_advice_is_to_adopt(write_run: Wri
     comparison = compare(write_run, similarity=0.1, second_similarity=0.08)
     said = verdicts(comparison)
     assert [said[m] for m in ("similarity", "likeness", "second_similarity", "passed")] == ["IMPROVED"] * 4
-    assert [said[m] for m in ("face_found", "adherence", "texture_score")] == ["EQUIVALENT"] * 3
+    assert [said[m] for m in ("adherence", "texture_score")] == ["EQUIVALENT"] * 2
+    assert said["face_found"] == "INCONCLUSIVE"  # 48 pictures without a difference do not exclude one of 3%
     assert comparison.comparable
     assert comparison.recommendation.action == "adopt"
     similarity = comparison.metrics[0]

@@ -18,10 +18,24 @@ METRICS = (
     "texture_score", "color_naturalness_score", "realism_score", "adherence",
     "prior_preservation",
 )  # fmt: skip
+EVENTS = frozenset({"passed", "face_found"})  # 0 or 1 in every picture
+JUDGED = ("similarity", "second_similarity")  # the same pictures by two face judges
 
 
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecipeComparison(_Closed):
+    """The same of the recipes, whatever seed they are trained with; known once one of them was trained twice."""
+
+    delta: float = Field(description="candidate minus baseline, mean over trainings and prompts")
+    interval: Interval
+    verdict: Verdict
+    p_value: float
+    p_adjusted: float
+    spread: float = Field(description="standard deviation between the LoRAs of one recipe, pooled over both")
+    detectable: float | None = Field(description="smallest true difference of the recipes seen with 80% power")
 
 
 class MetricComparison(_Closed):
@@ -35,11 +49,14 @@ class MetricComparison(_Closed):
     verdict: Verdict | None = None
     p_value: float | None = Field(None, description="two-sided, of no difference")
     p_adjusted: float | None = Field(None, description="the same after Holm's correction over all metrics")
-    detectable: float | None = Field(None, description="smallest true difference seen with 80% power; null: no spread")
+    detectable: float | None = Field(
+        None, description="smallest true difference called after Holm's correction with 80% power; null: no spread"
+    )
     more_images: int | None = Field(None, description="how many more pictures would settle an INCONCLUSIVE one")
     margin: float = Field(0.0, description="compare.equivalence: a smaller difference does not matter")
     guarded: bool = Field(False, description="a regression here forbids adoption")
-    method: str | None = Field(None, description="of the interval: studentized, percentile, student or none")
+    method: str | None = Field(None, description="of the interval: studentized, pseudo-prompts, student or none")
+    recipe: RecipeComparison | None = Field(None, description="null: neither recipe was trained with other seeds")
 
 
 class ConfigDifference(_Closed):
@@ -59,6 +76,7 @@ class Version(_Closed):
     overall_score: float
     overall_grade: str
     best_config: Cell
+    trainings: int = Field(1, description="LoRAs of this recipe that were scored: itself and its replicas")
 
 
 class Recommendation(_Closed):
@@ -85,6 +103,11 @@ class Comparison(_Closed):
     def regressed_guarded(self) -> list[str]:
         """The guarded metrics on which the candidate is worse."""
         return [m.metric for m in self.metrics if m.guarded and m.verdict == "REGRESSED"]
+
+    def judges_disagree(self) -> bool:
+        """Whether one face judge calls the candidate better and the other one worse."""
+        said = {m.verdict for m in self.metrics if m.metric in JUDGED}
+        return said >= {"IMPROVED", "REGRESSED"}
 
 
 def write_comparison(comparison: Comparison, path: Path = COMPARISON) -> None:

@@ -28,6 +28,8 @@ class Promotion(BaseModel):
     forced: bool
     why: str = Field(description="given with --force; empty otherwise")
     overruled: list[str] = Field(description="what spoke against it, when it was forced")
+    use: str = Field("non-commercial", description="promotion.use, as declared then")
+    licences: dict[str, str] = Field({}, description="of the base and of each judge")
 
 
 def append_promotion(promotion: Promotion, path: Path = HISTORY) -> None:

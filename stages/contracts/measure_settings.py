@@ -1,11 +1,13 @@
-"""Sections of params.yaml that say how faces are read and which numbers raise a flag, a warning or an advice."""
+"""Sections of params.yaml that say who judges, and which numbers divide good from bad."""
 
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from stages.contracts.section import Count, Fraction, Positive, Section
 
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 Angle = Annotated[float, Field(gt=0, lt=90)]
 
 
@@ -23,6 +25,37 @@ class Pose(Section):
         if self.half >= self.profile:
             raise ValueError("half: must be smaller than profile")
         return self
+
+
+class Judge(Section):
+    """Weights that judge, and the licence they come under."""
+
+    path: Path = Field(description="file or folder of the weights")
+    licence: str = Field(min_length=1, description="of the weights; copied into every scorecard")
+
+
+class FacePack(Judge):
+    """An InsightFace model pack: a folder with detector and recogniser."""
+
+    detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
+    pose: Pose = Pose()
+
+
+class TextImage(Judge):
+    """A CLIP, and what it is asked about the photos."""
+
+    asks: dict[str, tuple[tuple[str, str], ...]] = Field(
+        default_factory=dict,
+        description="aspect -> labels, each with the text that CLIP is shown where no caption says it; empty: is not",
+    )
+
+
+class Judges(Section):
+    """Who measures: the face pack, an independent second face judge, and CLIP for prompt adherence."""
+
+    faces: FacePack
+    second: Judge
+    text_image: TextImage
 
 
 class FlagLimits(Section):
@@ -55,3 +88,43 @@ class CoverageLimits(Section):
         (("close-up", 0.45), ("portrait", 0.25), ("half-length", 0.12), ("full-length", 0.0)),
         description="every framing with the smallest height of the face, in heights of the photo",
     )
+
+
+class Weights(Section):
+    """What the overall score is made of; the weights are divided by their sum."""
+
+    likeness: Annotated[float, Field(ge=0)] = Field(0.7, description="weight of likeness, which counts at most as 1")
+    skin: Annotated[float, Field(ge=0)] = Field(0.3, description="weight of skin realism")
+
+
+class Grades(Section):
+    """Smallest overall score of each grade; below D is F."""
+
+    A: Fraction = Field(0.85, description="smallest overall score of an A")
+    B: Fraction = Field(0.70, description="smallest overall score of a B")
+    C: Fraction = Field(0.55, description="smallest overall score of a C")
+    D: Fraction = Field(0.40, description="smallest overall score of a D; below it is F")
+
+    def of(self, score: float) -> str:
+        """The grade of an overall score in [0, 1]."""
+        return next((g for g in "ABCD" if score >= getattr(self, g)), "F")
+
+
+class Thresholds(Section):
+    """Every number that divides good from bad."""
+
+    face_pass: Cosine = Field(0.60, description="raw cosine of the face pack from which on a picture passes")
+    second_pass: Cosine = Field(0.60, description="the same of the second judge, which the calibration tries")
+    face_warn: Cosine = Field(
+        0.50, description="raw cosine under which a picture would be called weak; no stage reads it yet"
+    )
+    texture: Fraction = Field(0.60, description="skin texture score that the report asks for")
+    colour: Fraction = Field(0.55, description="skin colour score that the report asks for")
+    realism: Fraction = Field(0.60, description="skin realism score that the report asks for")
+    weights: Weights = Weights()
+    grades: Grades = Grades()
+    promotion_grade: Literal["A", "B", "C", "D"] = Field("C", description="lowest grade that `pistachio promote` takes")
+    judges_apart: Positive = Field(15.0, description="ruler points from which on the two judges disagree")
+    flags: FlagLimits = FlagLimits()
+    calibration: CalibrationLimits = CalibrationLimits()
+    coverage: CoverageLimits = CoverageLimits()

@@ -35,3 +35,4 @@ COMPARISON = Path("metrics/comparison.json")
 COMPARISON_REPORT = Path("metrics/comparison_report.md")
 REPORT_PAGE = Path("metrics/report.html")
 HISTORY = Path("metrics/history.jsonl")
+REPLICAS = "replicas"  # in a version's folder: the same recipe trained with other seeds

@@ -6,16 +6,26 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from stages.contracts.measure_settings import CalibrationLimits, CoverageLimits, FlagLimits, Pose
+from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Word
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
-__all__ = ["Optimizer", "Section", "Train"]
+__all__ = [
+    "FacePack",
+    "Grades",
+    "Judge",
+    "Judges",
+    "Optimizer",
+    "Section",
+    "TextImage",
+    "Thresholds",
+    "Train",
+    "Weights",
+]
 
 Mode = Literal["lora", "lora+instantid", "lora+ipadapter"]
-Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Dataset(Section):
@@ -145,37 +155,6 @@ class Eval(Draw):
     notes: str = Field("", description="copied into the scorecard")
 
 
-class Judge(Section):
-    """Weights that judge, and the licence they come under."""
-
-    path: Path = Field(description="file or folder of the weights")
-    licence: str = Field(min_length=1, description="of the weights; copied into every scorecard")
-
-
-class FacePack(Judge):
-    """An InsightFace model pack: a folder with detector and recogniser."""
-
-    detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
-    pose: Pose = Pose()
-
-
-class TextImage(Judge):
-    """A CLIP, and what it is asked about the photos."""
-
-    asks: dict[str, tuple[tuple[str, str], ...]] = Field(
-        default_factory=dict,
-        description="aspect -> labels, each with the text that CLIP is shown where no caption says it; empty: is not",
-    )
-
-
-class Judges(Section):
-    """Who measures: the face pack, an independent second face judge, and CLIP for prompt adherence."""
-
-    faces: FacePack
-    second: Judge
-    text_image: TextImage
-
-
 class Compare(Section):
     """Which version is the yardstick, and what counts as different."""
 
@@ -189,44 +168,15 @@ class Compare(Section):
     seed: Seed = Field(0, description="of the bootstrap")
 
 
-class Weights(Section):
-    """What the overall score is made of; the weights are divided by their sum."""
+class Promotion(Section):
+    """What `pistachio promote` asks beside grade and comparison.  Read by no stage, so that it draws nothing again."""
 
-    likeness: Annotated[float, Field(ge=0)] = Field(0.7, description="weight of likeness, which counts at most as 1")
-    skin: Annotated[float, Field(ge=0)] = Field(0.3, description="weight of skin realism")
-
-
-class Grades(Section):
-    """Smallest overall score of each grade; below D is F."""
-
-    A: Fraction = Field(0.85, description="smallest overall score of an A")
-    B: Fraction = Field(0.70, description="smallest overall score of a B")
-    C: Fraction = Field(0.55, description="smallest overall score of a C")
-    D: Fraction = Field(0.40, description="smallest overall score of a D; below it is F")
-
-    def of(self, score: float) -> str:
-        """The grade of an overall score in [0, 1]."""
-        return next((g for g in "ABCD" if score >= getattr(self, g)), "F")
-
-
-class Thresholds(Section):
-    """Every number that divides good from bad."""
-
-    face_pass: Cosine = Field(0.60, description="raw cosine of the face pack from which on a picture passes")
-    second_pass: Cosine = Field(0.60, description="the same of the second judge, which the calibration tries")
-    face_warn: Cosine = Field(
-        0.50, description="raw cosine under which a picture would be called weak; no stage reads it yet"
+    use: Literal["non-commercial", "commercial"] = Field(
+        "non-commercial", description="what a version is for; a licence of base or judges that forbids it stops it"
     )
-    texture: Fraction = Field(0.60, description="skin texture score that the report asks for")
-    colour: Fraction = Field(0.55, description="skin colour score that the report asks for")
-    realism: Fraction = Field(0.60, description="skin realism score that the report asks for")
-    weights: Weights = Weights()
-    grades: Grades = Grades()
-    promotion_grade: Literal["A", "B", "C", "D"] = Field("C", description="lowest grade that `pistachio promote` takes")
-    judges_apart: Positive = Field(15.0, description="ruler points from which on the two judges disagree")
-    flags: FlagLimits = FlagLimits()
-    calibration: CalibrationLimits = CalibrationLimits()
-    coverage: CoverageLimits = CoverageLimits()
+    licences: dict[Path, str] = Field(
+        default_factory=dict, description="folder of a base that conf/models does not name -> its licence"
+    )
 
 
 class Machine(Section):
@@ -244,7 +194,7 @@ class Machine(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
-    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "machine": Machine,
+    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 

@@ -1,20 +1,17 @@
 """Two versions' pictures, matched by prompt and seed, compared metric by metric, and the policy that recommends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stages.contracts.comparison import METRICS, MetricComparison, Recommendation
+from stages.contracts.comparison import EVENTS, METRICS, MetricComparison, Recommendation
 from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Interval
 from stages.contracts.settings import Compare
-from stages.measures.verdict import (
-    adjust_holm,
-    decide_verdict,
-    detectable_effect,
-    measure_difference,
-    more_pictures,
-)
+from stages.flows.recipes import compare_recipes
+from stages.measures.difference import measure_differences
+from stages.measures.verdict import adjust_holm, decide_verdict, detectable_effect, more_pictures
 from stages.runtime.errors import UserError
 from stages.runtime.seeds import derive_seed
 
@@ -76,35 +73,49 @@ def check_paired(baseline: Pictures, candidate: Pictures) -> None:
         raise UserError(lacking.source, what, "evaluate both versions on the same prompts and seeds")
 
 
-def compare_metrics(baseline: Pictures, candidate: Pictures, settings: Compare) -> list[MetricComparison]:
-    """Every metric's paired difference with interval, Holm-corrected p-value and verdict, in the order of METRICS."""
-    check_paired(baseline, candidate)
-    # One seed for all metrics: the same prompts are drawn for each, as the same pictures carry them.
-    seed = derive_seed(settings.seed, "compare")
-    differences = {
-        metric: measure_difference(
-            baseline.values[metric], candidate.values[metric], candidate.prompt_index_N,
-            confidence=settings.confidence, resamples=settings.bootstrap, seed=seed,
-        )
-        for metric in METRICS
-    }  # fmt: skip
-    adjusted = adjust_holm(np.array([difference.p_value for difference in differences.values()]))
+def compare_metrics(
+    baseline: Pictures,
+    candidate: Pictures,
+    settings: Compare,
+    replicas: tuple[Sequence[Pictures], Sequence[Pictures]] = ((), ()),
+) -> list[MetricComparison]:
+    """Every metric's paired difference with interval, Holm-corrected p-value and verdict, in the order of METRICS.
+
+    ``replicas``: the pictures of either recipe trained with other seeds; with any, the recipes are compared too.
+    """
+    for other in (candidate, *replicas[0], *replicas[1]):
+        check_paired(baseline, other)
+    differences = measure_differences(
+        table_of(baseline), table_of(candidate), candidate.prompt_index_N, confidence=settings.confidence,
+        resamples=settings.bootstrap, seed=derive_seed(settings.seed, "compare"),
+        events=[metric in EVENTS for metric in METRICS], family=len(METRICS),
+    )  # fmt: skip
+    adjusted = adjust_holm(np.array([difference.p_value for difference in differences]))
+    trained = [
+        [table_of(pictures) for pictures in (own, *others)]
+        for own, others in zip((baseline, candidate), replicas, strict=True)
+    ]
+    recipes = compare_recipes(trained[0], trained[1], candidate.prompt_index_N, settings)
     compared = []
-    for (metric, difference), p_adjusted in zip(differences.items(), adjusted.tolist(), strict=True):
+    for metric, difference, p_adjusted in zip(METRICS, differences, adjusted.tolist(), strict=True):
         margin = settings.equivalence.get(metric, 0.0)
-        verdict = decide_verdict(difference, p_adjusted, margin=margin, confidence=settings.confidence)
-        open_question = verdict == "INCONCLUSIVE"
-        more = more_pictures(difference, margin=margin, confidence=settings.confidence) if open_question else None
+        verdict = decide_verdict(difference.interval, p_adjusted, margin=margin, confidence=settings.confidence)
+        more = more_pictures(difference, margin=margin) if verdict == "INCONCLUSIVE" else None
         interval = difference.interval and Interval(low=difference.interval[0], high=difference.interval[1])
         compared.append(
             MetricComparison(
                 metric=metric, baseline=difference.baseline, candidate=difference.candidate, delta=difference.delta,
                 interval=interval, verdict=verdict, p_value=difference.p_value, p_adjusted=p_adjusted, more_images=more,
-                detectable=detectable_effect(difference, confidence=settings.confidence), margin=margin,
-                guarded=metric in settings.guarded, method=difference.method,
+                detectable=detectable_effect(difference, margin=margin), margin=margin,
+                guarded=metric in settings.guarded, method=difference.method, recipe=recipes.get(metric),
             )
         )  # fmt: skip
     return compared
+
+
+def table_of(pictures: Pictures) -> np.ndarray:
+    """The scores, metrics by pictures, in the order of METRICS."""
+    return np.stack([pictures.values[metric] for metric in METRICS])
 
 
 def describe_metrics(pictures: Pictures, settings: Compare) -> list[MetricComparison]:

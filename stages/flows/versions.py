@@ -14,12 +14,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from stages.contracts.comparison import read_comparison
+from stages.contracts import settings
 from stages.contracts.history import Promotion, append_promotion
-from stages.contracts.paths import COMPARISON, EVAL_IMAGES, EVAL_MONTAGE, HISTORY, PER_IMAGE, SCORECARD, VERSIONS
+from stages.contracts.paths import EVAL_IMAGES, EVAL_MONTAGE, HISTORY, PER_IMAGE, SCORECARD, VERSIONS
 from stages.contracts.scorecard import Scorecard, read_scorecard
-from stages.contracts.settings import Thresholds
 from stages.contracts.version_pictures import VersionPicture, write_version_pictures
+from stages.flows.gate import find_objections, licences_of
 from stages.runtime.errors import UserError
 from stages.runtime.files import replacing_folder
 from stages.runtime.pictures import read_picture
@@ -52,11 +52,17 @@ def list_versions(versions: Path = VERSIONS) -> list[str]:
     return sorted(p.name for p in versions.iterdir() if NAME.fullmatch(p.name) and (p / SCORECARD.name).is_file())
 
 
-def promote(name: str, thresholds: Thresholds, *, force: bool = False, why: str = "") -> Promoted:
+def promote(
+    name: str,
+    thresholds: settings.Thresholds,
+    policy: settings.Promotion | None = None,
+    *,
+    force: bool = False,
+    why: str = "",
+) -> Promoted:
     """Make what lies in metrics/ the version ``name``: a folder in metrics/versions and a line of history.
 
-    The gate: the name is new, the grade is at least ``thresholds.promotion_grade``, and metrics/comparison.json is of
-    this very run and shows no regression on a guarded metric.  ``force`` overrules it, and ``why`` goes on record.
+    ``flows.gate`` says what speaks against it.  ``force`` overrules that, and ``why`` goes on record.
 
     Raises:
         UserError: when the name is no name, the gate refuses, ``force`` lacks ``why``, or an artifact is missing.
@@ -67,40 +73,19 @@ def promote(name: str, thresholds: Thresholds, *, force: bool = False, why: str 
     why = " ".join(why.split())
     if force != bool(why):
         raise UserError("promote", "--force and --why go together", "--force --why 'one sentence for the history'")
-    scorecard = read_scorecard()
+    scorecard, policy = read_scorecard(), policy or settings.Promotion()
     with _history_lock():
-        objections = find_objections(name, scorecard, thresholds)
+        objections = find_objections(name, scorecard, thresholds, policy, list_versions())
         if objections and not force:
             raise UserError(f"promote {name}", "; ".join(objections), "mend it, or overrule it with --force --why TEXT")
         folder = VERSIONS / name
         with replacing_folder(folder) as beside:
             pictures = _fill(beside)
+        licences = licences_of(scorecard, policy)
         row = _history_row(name, scorecard, force, why, objections)
+        row = row.model_copy(update={"use": policy.use, "licences": licences})
         append_promotion(row)
-    return Promoted(folder=folder, row=row, pictures=pictures, licences=scorecard.licences)
-
-
-def find_objections(name: str, scorecard: Scorecard, thresholds: Thresholds) -> list[str]:
-    """What speaks against promoting this run as ``name``; empty when the gate is open."""
-    objections = []
-    versions = list_versions()
-    if (VERSIONS / name).exists():
-        objections.append(f"the version exists ({VERSIONS / name})")
-    if "ABCDF".index(scorecard.overall_grade) > "ABCDF".index(thresholds.promotion_grade):
-        objections.append(
-            f"grade {scorecard.overall_grade} ({scorecard.overall_score:.3f}) is below {thresholds.promotion_grade} "
-            "(thresholds.promotion_grade)"
-        )
-    if not COMPARISON.exists():
-        return objections + ([f"no {COMPARISON}: run `dvc repro compare`"] if versions else [])
-    comparison = read_comparison()
-    if comparison.candidate.run_id != scorecard.run_id:
-        other = comparison.candidate.run_id
-        objections.append(f"{COMPARISON} is of run {other}, not {scorecard.run_id}: run `dvc repro compare`")
-    elif comparison.baseline is not None and comparison.regressed_guarded():
-        worse = ", ".join(comparison.regressed_guarded())
-        objections.append(f"regressed against {comparison.baseline.name} on guarded {worse}")
-    return objections
+    return Promoted(folder=folder, row=row, pictures=pictures, licences=licences)
 
 
 def _fill(folder: Path) -> int:

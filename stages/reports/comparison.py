@@ -3,6 +3,7 @@
 from typing import Any
 
 from stages.contracts.comparison import Comparison, MetricComparison
+from stages.contracts.scorecard import Interval
 
 HEADLINE = {"adopt": "ADOPT", "keep": "KEEP the baseline", "undecided": "UNDECIDED"}
 PERCENT = frozenset({"passed", "face_found"})
@@ -20,6 +21,7 @@ def render_comparison(comparison: Comparison) -> str:
         f"Overall: {base.name} {base.overall_score:.3f} ({base.overall_grade}), "
         f"{cand.name} {cand.overall_score:.3f} ({cand.overall_grade}); plain values, not tested.",
         "", "## Metrics", "", *_metric_table(comparison), "", *_notes(comparison), "",
+        "## Recipes", "", *_recipes(comparison), "",
         "## Best settings", "", *_settings_table(comparison), "",
         "## What differs in configuration", "", *_differences_table(comparison), "",
     ]  # fmt: skip
@@ -28,7 +30,7 @@ def render_comparison(comparison: Comparison) -> str:
 
 def _render_alone(comparison: Comparison) -> str:
     cand = comparison.candidate
-    rows = [[m.metric, _value(m, m.candidate)] for m in comparison.metrics]
+    rows = [[m.metric, show_value(m, m.candidate)] for m in comparison.metrics]
     lines = [
         f"# {cand.name}: no baseline", "", "There is no baseline to compare with (`compare.baseline: none`).", "",
         f"Make this version the yardstick: `pistachio promote {cand.name}`, commit what it wrote, and set "
@@ -46,13 +48,35 @@ def _metric_table(comparison: Comparison) -> list[str]:
             "p (Holm)", "detectable", "verdict"]  # fmt: skip
     rows = [
         [
-            m.metric + (" (guarded)" if m.guarded else ""), _value(m, m.baseline), _value(m, m.candidate),
-            _value(m, m.delta, "+"), _interval(m),
-            "-" if m.p_adjusted is None else f"{m.p_adjusted:.3f}", _value(m, m.detectable), f"**{m.verdict}**",
+            m.metric + (" (guarded)" if m.guarded else ""), show_value(m, m.baseline), show_value(m, m.candidate),
+            show_value(m, m.delta, "+"), show_interval(m),
+            "-" if m.p_adjusted is None else f"{m.p_adjusted:.3f}", show_value(m, m.detectable), f"**{m.verdict}**",
         ]
         for m in comparison.metrics
     ]  # fmt: skip
     return _table(head, rows)
+
+
+def _recipes(comparison: Comparison) -> list[str]:
+    """Whether the recipes differ, not only these two LoRAs of theirs."""
+    assert comparison.baseline is not None
+    base, cand = comparison.baseline, comparison.candidate
+    rows = [
+        [m.metric, show_value(m, m.recipe.delta, "+"), show_interval(m, m.recipe.interval),
+         show_value(m, m.recipe.spread), f"{m.recipe.p_adjusted:.3f}", show_value(m, m.recipe.detectable),
+         f"**{m.recipe.verdict}**"]
+        for m in comparison.metrics if m.recipe
+    ]  # fmt: skip
+    if not rows:
+        return [
+            "The verdicts above are of these two LoRAs. Each recipe was trained with one seed, and another seed gives "
+            "another LoRA: `pistachio replicate NAME` trains a promoted version again and tells how much of a "
+            "difference is luck."
+        ]
+    head = ["metric", "difference", f"{100 * comparison.confidence:g}% interval", "spread between trainings",
+            "p (Holm)", "detectable", "verdict"]  # fmt: skip
+    trained = f"Trainings: {base.name} {base.trainings}, {cand.name} {cand.trainings}."
+    return [f"{trained} Prompts and training seeds are both samples here.", "", *_table(head, rows)]
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -60,9 +84,9 @@ def _notes(comparison: Comparison) -> list[str]:
     lines = [
         f"{comparison.images} pairs of pictures (same prompt, seed and starting noise) over {comparison.prompts} "
         "prompts; the prompts are resampled whole. `detectable`: the smallest true difference that this many pictures "
-        "would show 80 times in 100, before the correction for the number of metrics.",
+        "would show 80 times in 100, the correction for the number of metrics paid.",
     ]
-    margins = ", ".join(f"{m.metric} {_value(m, m.margin)}" for m in comparison.metrics if m.margin)
+    margins = ", ".join(f"{m.metric} {show_value(m, m.margin)}" for m in comparison.metrics if m.margin)
     if margins:
         lines += ["", f"EQUIVALENT: the whole interval lies within the margin ({margins})."]
     more = ", ".join(f"{m.metric} about {m.more_images}" for m in comparison.metrics if m.more_images)
@@ -73,9 +97,9 @@ def _notes(comparison: Comparison) -> list[str]:
         rare = 100 * 3 / comparison.images
         seen = f"a difference in fewer than about {rare:.0f}% of all pictures would not have shown (rule of three)"
         lines += ["", f"No pair differs in {', '.join(still)}: {seen}."]
-    rough = [m.metric for m in comparison.metrics if m.method == "percentile" and m.metric not in still]
+    rough = [m.metric for m in comparison.metrics if m.method == "pseudo-prompts" and m.metric not in still]
     if rough:
-        lines += ["", f"Too few prompts differ in {', '.join(rough)} to studentize: percentile interval."]
+        lines += ["", f"Yes or no, or rare: {', '.join(rough)} got one more prompt in favour of either version."]
     copying = [m.metric for m in comparison.metrics if m.metric in POINTS and m.candidate > 100]
     if copying:
         closer = "closer to the references than real photos are; look for copying"
@@ -99,7 +123,8 @@ def _differences_table(comparison: Comparison) -> list[str]:
     return _table(["key", comparison.baseline.name, comparison.candidate.name], rows)
 
 
-def _value(metric: MetricComparison, value: float | None, sign: str = "") -> str:
+def show_value(metric: MetricComparison, value: float | None, sign: str = "") -> str:
+    """A value in the metric's own unit; a dash where there is none."""
     if value is None:
         return "-"
     if metric.metric in PERCENT:
@@ -107,10 +132,12 @@ def _value(metric: MetricComparison, value: float | None, sign: str = "") -> str
     return f"{value:{sign}.1f}" if metric.metric in POINTS else f"{value:{sign}.3f}"
 
 
-def _interval(metric: MetricComparison) -> str:
-    if metric.interval is None:
+def show_interval(metric: MetricComparison, interval: Interval | None = None) -> str:
+    """The interval of the difference, or another one of this metric."""
+    interval = interval or metric.interval
+    if interval is None:
         return "-"
-    return f"{_value(metric, metric.interval.low, '+')} .. {_value(metric, metric.interval.high, '+')}"
+    return f"{show_value(metric, interval.low, '+')} .. {show_value(metric, interval.high, '+')}"
 
 
 def _plain(value: Any) -> str:

@@ -14,7 +14,8 @@ from stages.contracts import paths
 from stages.contracts.comparison import Comparison
 from stages.contracts.history import Promotion
 from stages.contracts.manifest import Manifest
-from stages.contracts.scorecard import Scorecard
+from stages.contracts.scorecard import Scorecard, read_scorecard
+from stages.reports.comparison import show_interval, show_value
 
 ARTIFACTS = (
     (paths.CAPTIONS, "a caption per photo"), (paths.MANIFEST, "the dataset, photo by photo"),
@@ -91,14 +92,47 @@ def print_comparison(comparison: Comparison) -> None:
     _say(f"{comparison.candidate.name}{against}: {advice.action}. {advice.reason}")
 
 
+def print_verdicts(comparison: Comparison) -> None:
+    """The recommendation, and every metric's verdict with what it rests on."""
+    print_comparison(comparison)
+    assert comparison.baseline is not None
+    rows, recipes = [], []
+    for m in comparison.metrics:
+        settle = f"{m.more_images} more" if m.more_images else ""
+        rows.append((m.metric + (" (guarded)" if m.guarded else ""), show_value(m, m.baseline),
+                     show_value(m, m.candidate), show_interval(m), show_value(m, m.detectable),
+                     m.verdict or "", settle))  # fmt: skip
+        if m.recipe:
+            recipes.append((m.metric, show_value(m, m.recipe.delta, "+"), show_interval(m, m.recipe.interval),
+                            show_value(m, m.recipe.spread), show_value(m, m.recipe.detectable),
+                            m.recipe.verdict))  # fmt: skip
+    percent, before, after = f"{100 * comparison.confidence:g}%", comparison.baseline, comparison.candidate
+    columns = ("metric", before.name, after.name, f"difference, {percent}", "detectable", "verdict", "settled by")
+    _print_table("These two LoRAs", columns, rows, right=columns[1:5])
+    if recipes:
+        head = ("metric", "difference", percent, "spread of trainings", "detectable", "verdict")
+        title = f"The recipes, trained {before.trainings} and {after.trainings} times"
+        _print_table(title, head, recipes, right=head[1:5])
+
+
+def print_replica(folder: Path, number: int, of: int, *, known: bool) -> None:
+    """One replica's main figures."""
+    card = read_scorecard(folder / paths.SCORECARD.name)
+    _say(
+        f"replica {number} of {of}{' (was there)' if known else ''}: likeness {card.likeness:.1f} of 100, second judge "
+        f"{card.second_likeness:.1f}, adherence {card.prompt_adherence_mean:.3f}, in {folder.as_posix()}"
+    )
+
+
 def print_promotion(folder: Path, row: Promotion, pictures: int, licences: dict[str, str], tag: str) -> None:
     """What a promotion wrote, under which licences it was judged, and what to do next."""
     grade = f"grade {row.overall_grade} ({row.overall_score:.3f})"
     _say(f"{row.name}: {grade}, {pictures} pictures, in {folder.as_posix()}")
     for objection in row.overruled:
         _say(f"overruled: {objection} (why: {row.why})")
-    for judge, licence in sorted(licences.items()):
-        _say(f"judged by {judge}: {licence}")
+    for who, licence in sorted(licences.items()):
+        _say(f"drawn by the base: {licence}" if who == "base" else f"judged by {who}: {licence}")
+    _say(f"declared use: {row.use} (promotion.use)")
     if tag:
         _say(tag)
     _say(f"next: git add {folder.as_posix()} {paths.HISTORY.as_posix()} and commit; then compare.baseline: {row.name}")

@@ -103,7 +103,8 @@ def test_a_version_is_the_scores_as_they_stand_a_line_of_history_and_small_pictu
     assert (row.protocol, row.overall_grade, row.forced, row.why) == (scorecard.protocol, "B", False, "")
     assert row.dataset_manifest_sha256 == scorecard.dataset_manifest_sha256
     assert row.scores["likeness"] == scorecard.likeness
-    assert promoted.licences == {"faces": "non-commercial research only"}
+    assert promoted.licences == {"base": "unknown", "faces": "non-commercial research only"}
+    assert (row.use, row.licences) == ("non-commercial", promoted.licences)
 
 
 def test_large_pictures_are_kept_small(write_run: WriteRun) -> None:

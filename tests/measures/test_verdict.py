@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.measures.verdict import (
-    Difference,
-    adjust_holm,
-    decide_verdict,
-    detectable_effect,
-    measure_difference,
-    more_pictures,
-)
+from stages.measures.difference import Difference, measure_difference
+from stages.measures.verdict import adjust_holm, decide_verdict, detectable_effect, more_pictures
 
 PROMPTS, SEEDS = 24, 2
 CLUSTERS = np.repeat(np.arange(PROMPTS), SEEDS)
@@ -26,7 +20,7 @@ def measure(baseline: np.ndarray, candidate: np.ndarray, **changed: Any) -> Diff
 
 
 def verdict(difference: Difference, margin: float = 0.0) -> str:
-    return decide_verdict(difference, difference.p_value, margin=margin, confidence=0.95)
+    return decide_verdict(difference.interval, difference.p_value, margin=margin, confidence=0.95)
 
 
 def two_versions(seed: int, effect: float) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +53,7 @@ def test_a_clear_difference_is_always_called() -> None:
 
 
 def test_the_detectable_effect_is_seen_about_eight_times_of_ten() -> None:
-    effects = [detectable_effect(measure(*two_versions(seed, 0.0)), confidence=0.95) for seed in range(200)]
+    effects = [detectable_effect(measure(*two_versions(seed, 0.0))) for seed in range(200)]
     effect = float(np.mean(effects))  # type: ignore[arg-type]
     seen = [verdict(measure(*two_versions(seed, effect))) == "IMPROVED" for seed in range(1000, 1400)]
     assert 0.72 <= np.mean(seen) <= 0.86
@@ -70,7 +64,7 @@ def test_the_pictures_that_are_asked_for_settle_the_question_about_eight_times_o
     for seed in range(200):
         baseline, candidate = two_versions(seed, 0.0)
         candidate += 0.02 - np.mean(candidate - baseline)  # the difference that is seen is the true one
-        asked.append(more_pictures(measure(baseline, candidate), margin=0.02, confidence=0.95))
+        asked.append(more_pictures(measure(baseline, candidate), margin=0.02))
     prompts = (PROMPTS * SEEDS + int(np.median([n for n in asked if n is not None]))) // SEEDS
     rng, seen = np.random.default_rng(5), []
     clusters = np.repeat(np.arange(prompts), SEEDS)
@@ -99,7 +93,7 @@ def test_the_same_pictures_are_equivalent_without_any_margin() -> None:
     baseline, _ = two_versions(2, 0.0)
     difference = measure(baseline, baseline)
     assert (difference.interval, difference.p_value, verdict(difference)) == ((0.0, 0.0), 1.0, "EQUIVALENT")
-    assert detectable_effect(difference, confidence=0.95) is None
+    assert detectable_effect(difference) is None
 
 
 def test_one_prompt_says_nothing_about_others() -> None:
