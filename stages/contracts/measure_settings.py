@@ -1,5 +1,6 @@
-"""Sections of params.yaml that say how faces are read and which numbers raise a flag, a warning or an advice."""
+"""Sections of params.yaml that say who judges, and which numbers raise a flag, a warning or an advice."""
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -23,6 +24,37 @@ class Pose(Section):
         if self.half >= self.profile:
             raise ValueError("half: must be smaller than profile")
         return self
+
+
+class Judge(Section):
+    """Weights that judge, and the licence they come under."""
+
+    path: Path = Field(description="file or folder of the weights")
+    licence: str = Field(min_length=1, description="of the weights; copied into every scorecard")
+
+
+class FacePack(Judge):
+    """An InsightFace model pack: a folder with detector and recogniser."""
+
+    detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
+    pose: Pose = Pose()
+
+
+class TextImage(Judge):
+    """A CLIP, and what it is asked about the photos."""
+
+    asks: dict[str, tuple[tuple[str, str], ...]] = Field(
+        default_factory=dict,
+        description="aspect -> labels, each with the text that CLIP is shown where no caption says it; empty: is not",
+    )
+
+
+class Judges(Section):
+    """Who measures: the face pack, an independent second face judge, and CLIP for prompt adherence."""
+
+    faces: FacePack
+    second: Judge
+    text_image: TextImage
 
 
 class FlagLimits(Section):

@@ -6,13 +6,21 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
-from stages.contracts.measure_settings import CalibrationLimits, CoverageLimits, FlagLimits, Pose
+from stages.contracts.measure_settings import (
+    CalibrationLimits,
+    CoverageLimits,
+    FacePack,
+    FlagLimits,
+    Judge,
+    Judges,
+    TextImage,
+)
 from stages.contracts.paths import PARAMS
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Word
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
-__all__ = ["Optimizer", "Section", "Train"]
+__all__ = ["FacePack", "Judge", "Judges", "Optimizer", "Section", "TextImage", "Train"]
 
 Mode = Literal["lora", "lora+instantid", "lora+ipadapter"]
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -119,37 +127,6 @@ class Eval(Draw):
     seed: Seed = Field(0, description="of the bootstrap")
     pose_photos: Count = Field(8, description="training photos that a pose needs for ends of the ruler of its own")
     notes: str = Field("", description="copied into the scorecard")
-
-
-class Judge(Section):
-    """Weights that judge, and the licence they come under."""
-
-    path: Path = Field(description="file or folder of the weights")
-    licence: str = Field(min_length=1, description="of the weights; copied into every scorecard")
-
-
-class FacePack(Judge):
-    """An InsightFace model pack: a folder with detector and recogniser."""
-
-    detection_size: int = Field(640, ge=32, multiple_of=32, description="square input of the detector, px")
-    pose: Pose = Pose()
-
-
-class TextImage(Judge):
-    """A CLIP, and what it is asked about the photos."""
-
-    asks: dict[str, tuple[tuple[str, str], ...]] = Field(
-        default_factory=dict,
-        description="aspect -> labels, each with the text that CLIP is shown where no caption says it; empty: is not",
-    )
-
-
-class Judges(Section):
-    """Who measures: the face pack, an independent second face judge, and CLIP for prompt adherence."""
-
-    faces: FacePack
-    second: Judge
-    text_image: TextImage
 
 
 class Compare(Section):
