@@ -53,7 +53,7 @@ def record(sections: dict[str, Any], seeds: tuple[int, ...] = SEEDS) -> list[dic
 
 def record_world(identity: str, seed: int) -> pd.DataFrame:
     """Train and record, unless that was done."""
-    folder = make_workspace(identity, recipe_params("v3", identity, seed, ALONE))
+    folder = make_workspace(identity, recipe_params("v3", seed, ALONE))
     for stage in ("caption", "manifest", "regularize", "train"):
         run_stage(folder, stage)
     recorded = folder / RECORDED.name
