@@ -146,7 +146,7 @@ def test_a_prompt_and_seed_start_from_the_same_noise_in_every_cell() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"seeds": [1, 2], "confirm_seeds": [2, 3]}, "stand in seeds already|chose already"),
+        ({"seeds": [1, 2], "confirm_seeds": [2, 3]}, "stand in seeds already"),
         ({"seeds": [1, 1]}, "stands there twice"),
         ({"confirm_seeds": []}, "confirm_seeds"),
         ({"strategy": "halving"}, "strategy"),
