@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from drawing import Drawing
@@ -14,6 +15,7 @@ from stages.contracts.scorecard import Cell, read_choice
 from stages.contracts.settings import Dataset, Sweep
 from stages.flows.scoring import plan
 from stages.runtime.errors import UserError
+from stages.runtime.pictures import write_png
 
 TABLES = ("sweep_summary.csv", "top10_by_similarity.csv", "sweep_choice.json", "sweep_montage.png")
 PICTURES = 8 * 2 * 2  # cells, prompts, seeds
@@ -122,3 +124,15 @@ def test_ties_within_a_billionth_go_to_the_earlier_checkpoint_then_to_less_guida
 def test_a_difference_beyond_a_billionth_is_no_tie() -> None:
     rows = [row(0, 0.5, 200, 2.0), row(1, 0.5 - 2e-9, 100, 2.0)]
     assert [r["cell"] for r in sweep.rank(rows)] == [0, 1]
+
+
+def test_the_montage_shows_the_best_cells_and_the_worst_of_all(tmp_path: Path) -> None:
+    settings, dataset = Sweep(**PARAMS["sweep"] | {"prompts": ["x"], "seeds": [1]}), Dataset(**PARAMS["dataset"])
+    cell = sweep.make_grid(settings, {100: Path("a.safetensors")})[0]
+    shots = [shot for number in range(11) for shot in plan(cell, settings, dataset, tmp_path / str(number))]
+    for number, shot in enumerate(shots):
+        write_png(shot.path, np.full((8, 8, 3), 10 + 20 * number, np.uint8))
+    rows = [row(number, 0.9 - 0.05 * number, 100, 2.0) | {"images": 1} for number in range(11)]
+    sheet = sweep.show(rows, shots)
+    shown = [number for number in range(11) if (sheet == 10 + 20 * number).all(axis=2).sum() >= 160 * 160]
+    assert shown == [0, 1, 2, 3, 4, 5, 6, 7, 10]
