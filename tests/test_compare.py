@@ -105,6 +105,17 @@ def test_the_report_has_the_verdict_first_and_every_metric(write_run: WriteRun) 
     assert "| train.optimizer.name | v2 | v3 |" in lines
 
 
+def test_where_no_pair_differs_the_report_says_how_rare_a_difference_it_could_have_missed(write_run: WriteRun) -> None:
+    write_params()
+    write_run(V2, "v2", noise=1)
+    write_run(Path("metrics"), "v3", noise=1)
+    main()
+    assert read_comparison().images == 48
+    assert "a difference in fewer than about 6% of all pictures would not have shown (rule of three)" in (
+        REPORT.read_text()
+    )
+
+
 def test_verdicts_rest_on_p_values_corrected_for_the_number_of_metrics(write_run: WriteRun) -> None:
     metrics = compare(write_run, similarity=0.1).metrics
     raw = np.array([metric.p_value for metric in metrics], dtype=float)

@@ -28,8 +28,9 @@ from stages.contracts.scorecard import (
 )
 from stages.contracts.settings import parse
 from stages.flows.scorecards import describe_origin
+from stages.reports.montage import montage
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import write_png
+from stages.runtime.pictures import read_picture, resize, write_png
 from stages.runtime.provenance import hash_file
 
 STRANGER = PERSONA + 1
@@ -133,6 +134,17 @@ def test_the_scorecard_says_what_was_judged_without_an_absolute_path(result: Res
     assert re.fullmatch(r"[0-9a-f]{12}", card.run_id)
     assert re.fullmatch(r"[0-9a-f]{64}", card.protocol)
     assert str(finished) not in Path("metrics/scorecard.json").read_text() + Path("metrics/report.md").read_text()
+
+
+def test_the_montage_shows_one_picture_of_every_prompt_and_the_same_seed_in_all_rows(result: Result) -> None:
+    holdout = read_manifest().side("holdout")[: evaluation.SHOWN]
+    rows = [[read_picture(Path("data/photos") / photo.filename) for photo in holdout]]
+    for name in ("base", "lora", "class"):
+        rows.append([read_picture(EVAL_IMAGES / name / f"p{number:02d}_s11.png") for number in range(3)])
+    rows[0] = [resize(photo, 64, 64) for photo in rows[0]]
+    sheet, unlabelled = read_picture(Path("metrics/eval_montage.png")), montage(rows, [""] * 4)
+    assert sheet.shape == unlabelled.shape
+    assert (unlabelled[(sheet != unlabelled).any(axis=2)] == 255).all()  # they differ by the labels on white paper
 
 
 def test_the_report_begins_with_the_grade_and_names_what_it_rests_on(result: Result) -> None:

@@ -198,3 +198,12 @@ def test_what_another_kind_of_machine_or_other_code_drew_is_not_continued(
     assert stage.fingerprint(params, machine.model_copy(update={"device": "cuda"})) != first
     monkeypatch.setattr(stage, "describe_code", lambda: "other code")
     assert stage.fingerprint(params, machine) != first
+
+
+def test_what_was_drawn_for_another_class_word_is_not_continued(workspace: Path) -> None:
+    write_params(**DRAWING)
+    params, machine = read_params(stage.Params), read_machine()
+    man = params.model_copy(update={"dataset": params.dataset.model_copy(update={"class_word": "man"})})
+    trigger = params.model_copy(update={"dataset": params.dataset.model_copy(update={"trigger": "ohwx"})})
+    assert stage.fingerprint(man, machine) != stage.fingerprint(params, machine)
+    assert stage.fingerprint(trigger, machine) == stage.fingerprint(params, machine)  # no class image shows it

@@ -114,6 +114,26 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes_and_says_where_it_we
     assert outputs(workspace) == undisturbed
 
 
+def test_a_training_that_was_interrupted_right_after_a_checkpoint_still_publishes_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = Record.add
+
+    def interrupted(record: Record, step: Step) -> None:
+        if step.step == 3:
+            raise KeyboardInterrupt
+        tell(record, step)
+
+    write_train_params(samples={"prompts": [], "probe_seeds": []})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Record, "add", interrupted)
+        main()
+    saved = Path("models/lora/amira-step00000002.safetensors").read_bytes()
+    main()
+    assert list(find_checkpoints("amira")) == [2, 4]
+    assert Path("models/lora/amira-step00000002.safetensors").read_bytes() == saved
+
+
 def test_two_trainings_of_the_same_at_once_are_refused(workspace: Path) -> None:
     params = read_params(Params)
     examples = gather_examples(params.dataset.photos, read_manifest(), read_regularization())

@@ -44,6 +44,15 @@ def test_activations_grow_with_the_batch_and_shrink_with_checkpointing(tiny_base
     assert activations(estimate_memory(recipe(tiny_base, gradient_checkpointing=True))) < 0.7 * two
 
 
+def test_class_images_are_counted_beside_the_photos_unless_they_weigh_nothing(tiny_base: Path) -> None:
+    alone, beside, weightless = (
+        activations(estimate_memory(recipe(tiny_base, prior_batch=count, prior_weight=weight)))
+        for count, weight in ((0, 1.0), (2, 1.0), (2, 0.0))
+    )
+    assert beside == pytest.approx(2 * alone, rel=0.01)
+    assert weightless == alone
+
+
 def test_the_lora_and_its_optimizer_are_counted_by_their_parameters(tiny_base: Path) -> None:
     prodigy, eight_bit = (
         estimate_memory(recipe(tiny_base, optimizer={"name": name, "learning_rate": rate}))

@@ -94,6 +94,14 @@ def test_verify_ends_with_code_1_when_a_file_has_rotted() -> None:
     assert run("verify", "other").exit_code == 1
 
 
+def test_one_rotten_model_is_code_1_whatever_is_right_after_it() -> None:
+    run("get", "--all")
+    Path("models/judges/judge/weights.bin").write_bytes(b"A face")
+    result = run("verify")
+    assert result.output.splitlines()[-1] == "small: 1 files, as conf/models says"
+    assert result.exit_code == 1
+
+
 def test_a_local_folder_takes_precedence_over_every_address(tmp_path: Path, web: Web) -> None:
     (tmp_path / "have").mkdir()
     (tmp_path / "have/weights.bin").write_bytes(b"weights")

@@ -185,6 +185,15 @@ def test_a_file_that_is_not_pinned_is_remembered_and_must_be_the_same_for_ever(w
         get(model(files=files))
 
 
+def test_a_file_that_a_model_gains_leaves_what_was_seen_of_its_others(web: Web) -> None:
+    files = {path: {"size": None, "sha256": None} for path in FILES}
+    get(model(files={"config.json": files["config.json"]}))
+    first = read_seen()["small"]["config.json"]
+    get(model(files=files))
+    assert read_seen()["small"]["config.json"] == first
+    assert set(read_seen()["small"]) == set(FILES)
+
+
 def test_what_the_source_lacks_is_written(web: Web) -> None:
     wanted = model(writes={"judge.json": {"name": "x", "mean": 127.5}})
     get(wanted)

@@ -13,7 +13,8 @@ from stages.contracts.scorecard import Settings
 from stages.contracts.settings import Dataset, Eval, Judges, Machine
 from stages.flows import scoring
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture
+from stages.runtime.pictures import read_picture, write_png
+from stages.runtime.provenance import hash_file
 
 DATASET = Dataset(**PARAMS["dataset"])
 SETTINGS = Settings(
@@ -61,6 +62,16 @@ def test_photos_are_shrunk_to_what_is_drawn_and_never_enlarged(workspace: Path) 
     photos = read_manifest().side("train")
     assert next(scoring.read_photos(Path("data/photos"), photos, 64)).shape == (64, 64, 3)
     assert next(scoring.read_photos(Path("data/photos"), photos, 512)).shape == (96, 96, 3)
+
+
+@pytest.mark.parametrize(("height", "width", "shape"), [(96, 48, (64, 32, 3)), (48, 96, (32, 64, 3))])
+def test_the_longer_side_of_a_photo_is_shrunk_to_what_is_drawn(
+    workspace: Path, height: int, width: int, shape: tuple[int, int, int]
+) -> None:
+    path = Path("data/photos/oblong.png")
+    write_png(path, np.zeros((height, width, 3), np.uint8))
+    photo = read_manifest().images[0].model_copy(update={"filename": path.name, "sha256": hash_file(path)})
+    assert next(scoring.read_photos(path.parent, [photo], 64)).shape == shape
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,16 @@ def test_a_version_is_the_scores_as_they_stand_a_line_of_history_and_small_pictu
     assert (row.use, row.licences) == ("non-commercial", promoted.licences)
 
 
+def test_the_pictures_of_a_version_are_spread_over_all_prompts(write_run: WriteRun) -> None:
+    write_run(Path("metrics"), "v3")
+    for prompt in range(24):
+        for seed in (1001, 1002):
+            write_png(EVAL_IMAGES / f"lora/{prompt:02d}_{seed}.png", np.full((16, 16, 3), 10 * prompt, np.uint8))
+    promote("v3", Thresholds())
+    kept = [np.asarray(Image.open(path)).mean() for path in sorted((VERSIONS / "v3/pictures").iterdir())]
+    assert kept == pytest.approx([10 * prompt for prompt in range(24)], abs=2)
+
+
 def test_large_pictures_are_kept_small(write_run: WriteRun) -> None:
     write_run(Path("metrics"), "v3")
     noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)  # the worst case for JPEG

@@ -108,6 +108,15 @@ def test_realism_is_the_geometric_mean_and_nothing_is_nothing() -> None:
     assert skin.skin_score(None, references(PEOPLE[0])) == skin.NO_FACE
 
 
+@pytest.mark.parametrize("person", PEOPLE)
+def test_the_order_of_the_references_changes_no_score(person: int) -> None:
+    seen = [found for photo in photos(person) if (found := skin.skin_features(*photo)) is not None]
+    one, other = (skin.skin_references(some) for some in (seen[:REFERENCES], seen[:REFERENCES][::-1]))
+    for features in seen[REFERENCES:]:
+        first, second = skin.skin_score(features, one), skin.skin_score(features, other)
+        assert (first.texture, first.tone) == pytest.approx((second.texture, second.tone))
+
+
 def test_fewer_than_ten_references_are_used_but_flagged() -> None:
     few, enough = references(PEOPLE[0], 3), references(PEOPLE[0])
     assert few.few

@@ -1,6 +1,7 @@
 """Long work says where it is."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,11 @@ def test_a_log_gets_few_lines_and_always_the_last(capsys: pytest.CaptureFixture[
 
 
 def test_resumed_work_counts_its_rate_from_where_it_resumed(capsys: pytest.CaptureFixture[str]) -> None:
-    Progress("train", 101, done=100).advance()
+    progress = Progress("train", 101, done=100)
+    time.sleep(0.05)
+    progress.advance()
     assert "101/101" in capsys.readouterr().err
+    assert 0 < json.loads(HEARTBEAT.read_text())["rate"] <= 1 / 0.05
 
 
 def test_a_heartbeat_that_cannot_be_written_does_not_stop_the_work(tmp_path: Path) -> None:

@@ -84,6 +84,23 @@ def test_the_largest_face_wins(judge: FaceJudge) -> None:
     assert alone.count == 1
 
 
+@pytest.mark.parametrize("scene", [3, 6, 7])
+def test_the_largest_face_wins_over_one_that_the_detector_is_surer_of(judge: FaceJudge, scene: int) -> None:
+    person, passer_by = (
+        render(sample_identity(1_700_000 + who), sample_scene(number, framing=framing, eyewear="none", hat="none"), 96)
+        for who, number, framing in ((1, scene, "close-up"), (2, scene + 50, "medium"))
+    )
+    large, small, both = judge.faces(
+        [person.image, passer_by.image, np.concatenate([person.image, passer_by.image], axis=1)]
+    )
+    assert large is not None
+    assert small is not None
+    assert both is not None
+    assert small.score > large.score
+    assert both.count == 2
+    assert both.box[0] < 96
+
+
 def test_where_there_is_no_face_none_is_found_in_most_pictures(judge: FaceJudge) -> None:
     faces = judge.faces([render_faceless(seed, 64).image for seed in range(20)])
     assert sum(face is None for face in faces) >= 15
