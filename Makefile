@@ -42,7 +42,7 @@ test: $(READY)  ## run the fast tests
 	@$(BIN)/pytest -n 2 --dist loadfile -q
 
 test-slow: $(READY)  ## run the slow tests
-	@$(BIN)/pytest -q -m slow
+	@$(BIN)/pytest -q -rs -m slow
 
 lint: $(READY)  ## style and layout
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
