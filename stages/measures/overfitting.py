@@ -9,6 +9,7 @@ from scipy import stats
 from stages.measures.selection import LEVEL, test_worse
 
 LEAST_RISE = 0.1  # of what the loss had fallen; less is drift
+MATTERS = 0.03  # raw cosine: a later checkpoint that is so much more alike is better, proved or not
 FEWEST = 4  # measurements after the lowest: of three even a perfect rise has p = 1/6
 
 
@@ -43,9 +44,9 @@ def find_turn(steps: Sequence[int], losses: Sequence[float]) -> Turn | None:
 def find_overfitting(checkpoints: Sequence[int], scores_KM: np.ndarray, turn: Turn | None) -> int | None:
     """The first checkpoint at or after the turn of the loss that no later one beats; None where there is none.
 
-    A later checkpoint beats it when its likeness is better with p < LEVEL (paired, one-sided, not corrected for how
-    many later ones there are: in doubt the training still improves).  After the last checkpoint nothing is known, so
-    it is never the answer.
+    A later checkpoint beats it when its mean likeness is better by MATTERS, or by less with p < LEVEL (paired,
+    one-sided, not corrected for how many later ones there are): in doubt the training still improves.  After the last
+    checkpoint nothing is known, so it is never the answer.
 
     Args:
         checkpoints: K training steps, ascending.
@@ -57,7 +58,11 @@ def find_overfitting(checkpoints: Sequence[int], scores_KM: np.ndarray, turn: Tu
     for row, step in enumerate(checkpoints[:-1]):
         if step < turn.step:
             continue
-        beaten = [test_worse(scores_KM[[row, later]], 1)[0] < LEVEL for later in range(row + 1, len(checkpoints))]
-        if not any(beaten):
+        if not any(_beats(scores_KM[later], scores_KM[row]) for later in range(row + 1, len(checkpoints))):
             return int(step)
     return None
+
+
+def _beats(later_M: np.ndarray, earlier_M: np.ndarray) -> bool:
+    more_alike = bool(np.mean(later_M - earlier_M) >= MATTERS)
+    return more_alike or bool(test_worse(np.stack([earlier_M, later_M]), 1)[0] < LEVEL)

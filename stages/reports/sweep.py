@@ -37,7 +37,7 @@ def describe_choice(choice: Choice) -> list[str]:
     if choice.overfits_from is not None:
         said.append(
             f"The training overfits from step {choice.overfits_from}: the loss of holdout photos rises, and no later "
-            "checkpoint is more alike."
+            "checkpoint is clearly more alike."
         )
     return said
 
