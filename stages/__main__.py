@@ -104,7 +104,8 @@ def promote(
     """Keep what lies in metrics/ as a version: metrics/versions/NAME, a line of history and the git tag lora/NAME.
 
     The gate refuses a name that exists, a grade below thresholds.promotion_grade, a regression on a guarded metric,
-    face judges that contradict each other, and a use (promotion.use) that a licence of base or judges forbids.
+    face judges that contradict each other or lie far apart, a raised flag, and a use (promotion.use) that a licence of
+    base or judges forbids.
 
     \b
     Examples:
