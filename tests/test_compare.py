@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.compare import main
+from stages.compare import config_differences, main
 from stages.contracts.comparison import METRICS, Comparison, MetricComparison, read_comparison
 from stages.contracts.scorecard import Scorecard, read_scorecard, write_scorecard
 from stages.flows.comparison import recommend
@@ -293,3 +293,37 @@ def test_the_policy(metrics: list[MetricComparison], action: str) -> None:
 
 def test_an_open_question_says_what_would_settle_it() -> None:
     assert "about 40 more pictures" in recommend([metric("similarity", "INCONCLUSIVE")], comparable=True).reason
+
+
+def test_every_setting_that_differs_is_listed_by_its_key_with_both_values(write_run: WriteRun) -> None:
+    before, after = write_run(V2, "v2"), write_run(Path("metrics"), "v3")
+    before = before.model_copy(
+        update={"training_params": {"b": 1, "gone": 2}, "thresholds": {"weights": {"skin": 0.3}}, "dataset": "ada",
+                "second_anchors": before.anchors.model_copy(update={"base": 0.11})}
+    )  # fmt: skip
+    after = after.model_copy(
+        update={"training_params": {"b": 1, "a": {"new": 3}}, "thresholds": {"weights": {"skin": 0.4}},
+                "dataset": "bob", "dataset_manifest_sha256": "ef" * 32,
+                "anchors": after.anchors.model_copy(update={"real": 0.81})}
+    )  # fmt: skip
+    assert [(d.key, d.baseline, d.candidate) for d in config_differences(before, after)] == [
+        ("dataset.manifest_sha256", "cd" * 32, "ef" * 32), ("dataset.name", "ada", "bob"),
+        ("ruler.face.real", 0.8, 0.81), ("ruler.second.base", 0.11, 0.05),
+        ("thresholds.weights.skin", 0.3, 0.4), ("train.a.new", None, 3),
+        ("train.gone", 2, None),
+    ]  # fmt: skip
+
+
+def test_both_versions_are_described_by_their_own_scorecards(write_run: WriteRun) -> None:
+    write_params(confidence=0.9)
+    old, new = write_run(V2, "v2", noise=1, overall=0.5), write_run(Path("metrics"), "v3", noise=2, overall=0.9)
+    for number in (1, 2):
+        write_run(V2 / "replicas" / f"seed-{number}", "r", noise=10 + number)
+    main()
+    found = read_comparison()
+    assert found.baseline is not None
+    for version, name, card, trainings in ((found.baseline, "v2", old, 3), (found.candidate, "v3", new, 1)):
+        assert (version.name, version.run_id, version.lora_sha256) == (name, card.run_id, card.lora_sha256)
+        assert (version.overall_score, version.overall_grade) == (card.overall_score, card.overall_grade)
+        assert (version.best_config, version.trainings) == (card.best_config, trainings)
+    assert (found.prompts, found.images, found.confidence) == (24, 48, 0.9)

@@ -226,6 +226,13 @@ def test_the_protocol_does_not_depend_on(result: Result, changes: dict[str, Any]
         {"eval": {"seeds": [11, 13]}},
         {"eval": {"prompts": ["another {class_word}"]}},
         {"eval": {"steps": 3}},
+        {"eval": {"resolution": 72}},
+        {"eval": {"negative_prompt": "blur"}},
+        {"eval": {"base_sampler": "ddim"}},
+        {"eval": {"seed": 1}},
+        {"dataset": {"class_word": "man"}},
+        {"judges": {"text_image": {"path": "weights/judge", "licence": "test"}}},
+        {"judges": {"faces": PARAMS["judges"]["faces"] | {"path": "weights/judge"}}},
         {"eval": {"base_guidance": 4.0}},
         {"eval": {"bootstrap": 300}},
         {"dataset": {"trigger": "other"}},
@@ -351,3 +358,26 @@ def test_a_missing_choice_or_lora_is_said_before_anything_is_drawn(workspace: Pa
     with pytest.raises(UserError, match="persona.safetensors"):
         evaluation.main()
     assert Drawing.drawn == 0
+
+
+def test_the_base_model_draws_with_its_own_settings_and_the_lora_with_those_that_were_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sections = PARAMS | {"eval": PARAMS["eval"] | {"base_guidance": 4.5, "base_sampler": "ddim", "seeds": [12, 5]}}
+    params = parse(evaluation.Params, {n: sections[n] for n in ("dataset", "eval", "judges", "thresholds")})
+    choose(100, 0.7)
+    sets = evaluation.plan_sets(read_choice(), params)
+    assert list(sets) == ["base", "lora", "class"]  # the rulers need the base model's pictures first
+    alone, ours, nameless = (sets[name][0].request for name in sets)
+    assert (alone.lora, alone.guidance, alone.sampler, alone.mode) == (None, 4.5, "ddim", "lora")
+    lora = Path("models/lora/persona-step00000100.safetensors")
+    for request in (ours, nameless):
+        assert (request.lora, request.strength, request.guidance, request.sampler) == (lora, 0.7, 2.0, "euler")
+    places = [[(shot.prompt_index, shot.request.seed) for shot in sets[name]] for name in sets]
+    assert places == [[(prompt, seed) for prompt in range(3) for seed in (12, 5)]] * 3
+    assert [shot.request.prompt for shot in sets["base"]] == [shot.request.prompt for shot in sets["lora"]]
+    assert [shot.request.prompt for shot in sets["class"]][::2] == [
+        "a woman, smiling", "a woman, frowning, studio background", "a woman"
+    ]  # fmt: skip
+    assert sets["class"][1].path == EVAL_IMAGES / "class/p00_s5.png"

@@ -158,3 +158,20 @@ def test_a_choice_cannot_be_confirmed_on_the_seeds_that_made_it(
     write_params(workspace, sweep=change)
     with pytest.raises(UserError, match=said):
         sweep.main()
+
+
+def test_the_grid_holds_every_combination_models_outermost() -> None:
+    settings = Sweep(**PARAMS["sweep"] | {"bases": ["models/a", "models/b"], "modes": ["lora", "lora+instantid"],
+                                          "samplers": ["euler", "ddim"], "guidance": [3.0, 2.0],
+                                          "strengths": [1.0, 0.5]})  # fmt: skip
+    cells = sweep.make_grid(settings, {100: Path("x/one.safetensors"), 200: Path("x/two.safetensors")})
+    assert len({cell.model_dump_json() for cell in cells}) == len(cells) == 2**6
+    first, second, third, fifth, ninth, half = (cells[n] for n in (0, 1, 2, 4, 8, 16))
+    assert (first.base, first.mode, first.checkpoint, first.lora) == ("models/a", "lora", 100, "x/one.safetensors")
+    assert (first.sampler, first.guidance, first.strength) == ("euler", 3.0, 1.0)
+    assert second == first.model_copy(update={"strength": 0.5})
+    assert third == first.model_copy(update={"guidance": 2.0})
+    assert fifth == first.model_copy(update={"sampler": "ddim"})
+    assert ninth == first.model_copy(update={"checkpoint": 200, "lora": "x/two.safetensors"})
+    assert half == first.model_copy(update={"mode": "lora+instantid"})
+    assert [cell.base for cell in cells] == ["models/a"] * 32 + ["models/b"] * 32

@@ -121,7 +121,7 @@ class Record:
 def training_fingerprint(train: Train, machine: Machine, trainer: Trainer, examples: Examples, target: Target) -> str:
     """The hash of everything that the bytes of a training's result depend on."""
     pictures = [[example.caption, hash_file(example.picture)] for example in examples.prior]
-    masks = [hash_file(example.mask) for example in examples.train if example.mask is not None]
+    masks = [example.mask and hash_file(example.mask) for example in examples.train]  # each in its photo's place
     settings = [train.model_dump(mode="json"), target.dataset.model_dump(mode="json", exclude={"photos"})]
     computed_by = [machine.device, machine.threads, machine.processes, describe_code(type(trainer))]
     return hash_json([settings, computed_by, hash_file(target.manifest), pictures, masks, hash_path(train.base)])

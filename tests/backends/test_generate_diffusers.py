@@ -1,5 +1,7 @@
 """A picture depends on its request alone, and a LoRA file draws what the trainer's own model draws."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from stages.backends.generate import open_generator
+from stages.backends.generate.lora import Layer
 from stages.backends.generate.samplers import SAMPLERS, open_sampler
 from stages.backends.sdxl import open_pipeline
 from stages.backends.train.adapters import add_lora, export_lora, lora_layers
@@ -200,3 +203,44 @@ def test_an_sdxl_refiner_or_another_pipeline_is_no_base(tmp_path: Path, request_
     (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     with pytest.raises(UserError, match="a StableDiffusionPipeline, not a StableDiffusionXLPipeline"):
         open_generator("diffusers", Machine(), 1).generate([replace(request_one, base=tmp_path)])
+
+
+def test_requests_that_differ_in_anything_else_do_not_share_a_forward_pass(
+    generator: Generator, request_one: ImageRequest, lora: Path
+) -> None:
+    changes: list[dict[str, object]] = [
+        {}, {"width": 48}, {"height": 48}, {"steps": 4}, {"negative_prompt": "a man"}, {"sampler": "euler"},
+        {"lora": lora, "strength": 0.5}, {"lora": lora, "strength": 0.75}, {},
+    ]  # fmt: skip
+    requests = [replace(request_one, **change) for change in changes]  # type: ignore[arg-type]
+    together = draw(generator, *requests)
+    assert [picture.shape for picture in together[:3]] == [(64, 64, 3), (64, 48, 3), (48, 64, 3)]
+    for request, picture in zip(requests, together, strict=True):
+        assert np.array_equal(draw(open_generator("diffusers", Machine(threads=1), 3), request)[0], picture)
+    assert len({picture.tobytes() for picture in together}) == len(changes) - 1
+
+
+def test_each_request_is_drawn_by_its_own_base(
+    generator: Generator, request_one: ImageRequest, tiny_base: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(tiny_base, tmp_path / "other"))
+    config = json.loads((other / "scheduler/scheduler_config.json").read_text())
+    (other / "scheduler/scheduler_config.json").write_text(json.dumps(config | {"rescale_betas_zero_snr": False}))
+    elsewhere = replace(request_one, base=other)
+    first, second, third = draw(generator, request_one, elsewhere, replace(request_one, seed=2))
+    assert np.array_equal(first, draw(generator, request_one)[0])
+    assert np.array_equal(second, draw(generator, elsewhere)[0])
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, third)
+
+
+def test_a_dora_s_lengths_are_reached_at_full_strength_and_halfway_at_half(lora: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, down, up = (torch.randn(shape, generator=generator) for shape in ((3, 5), (2, 5), (3, 2)))
+    lengths = torch.tensor([1.0, 2.0, 4.0])
+    layer = Layer("unet", "x", down, up, 0.5, lengths)
+    whole = weight + layer.delta(weight)
+    torch.testing.assert_close(whole.norm(dim=1), lengths)
+    plain = weight + 0.5 * up @ down
+    torch.testing.assert_close(whole / whole.norm(dim=1, keepdim=True), plain / plain.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(Layer("unet", "x", down, up, 0.5).delta(weight), 0.5 * up @ down)

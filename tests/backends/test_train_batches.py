@@ -113,3 +113,38 @@ def test_holdout_covers_every_photo_at_every_level_with_the_same_noise_each_time
     assert sorted({int(t) for batch in batches for t in batch.timesteps}) == [125, 375, 625, 875]
     assert all(torch.equal(a.noise, b.noise) for a, b in zip(batches, again, strict=True))
     assert all((batch.latents < 100).all() for batch in batches)  # never mirrored
+
+
+def test_holdout_photos_have_their_own_noise_and_no_mask() -> None:
+    """A loss that a mask or the batch's size moved could not be compared with another training's."""
+    mask = torch.tensor([[2.0, 0.0], [2.0, 0.0]]).expand(2, 1, 2, 2)
+    masked = [picture(number, mask=mask) for number in range(3)]
+    batches = holdout_batches(masked, 5, 7, 1000)
+    assert all(batch.mask is None for batch in batches)
+    assert all(bool(batch.own.all()) for batch in batches)
+    noise = torch.cat([batch.noise for batch in batches])
+    assert len({tuple(one.flatten().tolist()) for one in noise}) == 12  # three photos at four levels
+    captions = [caption for batch in batches for caption in batch.captions]
+    assert captions == ["caption 0", "caption 1", "caption 2"] * 4
+    small = torch.cat([batch.noise for batch in holdout_batches(masked, 2, 7, 1000)])
+    assert torch.equal(small, noise)
+    assert not torch.equal(torch.cat([batch.noise for batch in holdout_batches(masked, 5, 8, 1000)]), noise)
+
+
+def test_class_images_are_drawn_in_an_order_of_their_own() -> None:
+    shapes = (SMALL,) * 9
+    assert draw_rows(shapes, 9, 1, 0, "own") != draw_rows(shapes, 9, 1, 0, "prior")
+    own, prior = (Draw(name, 2, 0, 1000).samples(PICTURES, 1) for name in ("own", "prior"))
+    assert [sample.own for sample in (*own, *prior)] == [True, True, False, False]
+    assert not torch.equal(own[0].noise, prior[0].noise)
+
+
+def test_a_caption_keeps_as_many_parts_in_place_as_it_is_told() -> None:
+    generator = torch.Generator().manual_seed(1)
+    for keep, ends in ((0, {"amira", "a", "b"}), (2, {"b", "c"})):
+        use = CaptionUse(shuffle=True, keep=keep)
+        seen = [vary_caption("amira, a,b , c", use, generator).split(", ") for _ in range(60)]
+        assert all(sorted(parts) == ["a", "amira", "b", "c"] for parts in seen)
+        assert {parts[-1] for parts in seen} >= ends
+        assert all(parts[:keep] == ["amira", "a"][:keep] for parts in seen)
+    assert vary_caption("a , b", None, generator) == vary_caption("a , b", CaptionUse(), generator) == "a , b"

@@ -83,3 +83,15 @@ def test_on_a_gpu_that_is_too_small_it_is_refused_with_the_sum(
         check_memory(recipe(tiny_base), Machine(device="cuda"))
     assert "LoRA of rank 4" in capsys.readouterr().err
     check_memory(recipe(tiny_base), Machine(device="cpu"))
+
+
+def test_gradients_states_and_the_moving_average_are_four_bytes_a_value_each(tiny_base: Path) -> None:
+    adamw = {"name": "adamw", "learning_rate": 1e-4}
+    parts = estimate_memory(recipe(tiny_base, ema=0.9, optimizer=adamw, precision="bfloat16"))
+    lora = parts["LoRA of rank 4, float32"]
+    assert (parts["its gradients, float32"], parts["moving average"]) == (lora, lora)
+    assert parts["adamw states"] == 2 * lora
+    assert estimate_memory(recipe(tiny_base))["moving average"] == 0
+    own = sum(p.numel() for p in open_pipeline(tiny_base, torch.float32).unet.parameters())
+    assert parts["UNet, bfloat16"] == 2 * own
+    assert estimate_memory(recipe(tiny_base))["UNet, float32"] == 4 * own

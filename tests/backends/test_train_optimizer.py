@@ -76,3 +76,29 @@ def test_the_schedule_multiplies_the_rate() -> None:
     optimizer.step()
     rates.step()
     assert effective_rate(optimizer)[0] == pytest.approx(0.1 * (1 + 2**-0.5) / 2)
+
+
+@pytest.mark.parametrize("name", ["prodigy", "adamw"])
+def test_an_optimizer_is_opened_with_all_that_was_set(name: str) -> None:
+    settings = Optimizer(
+        name=name, learning_rate=0.05, betas=(0.8, 0.95), weight_decay=0.02, d_coef=3.0, safeguard_warmup=False,
+        use_bias_correction=False,
+    )  # fmt: skip
+    (group,) = open_optimizer(settings, [torch.nn.Parameter(torch.zeros(1))], [], CPU).param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.05, (0.8, 0.95), 0.02)
+    if name == "prodigy":
+        assert (group["d_coef"], group["safeguard_warmup"], group["use_bias_correction"]) == (3.0, False, False)
+        assert group["decouple"]
+
+
+def test_the_cosine_begins_after_the_warm_up() -> None:
+    factors = [rate_factor(step, "cosine", 4, 14) for step in range(16)]
+    assert factors[:5] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert factors[9] == pytest.approx(0.5)
+    assert factors[14:] == pytest.approx([0.0, 0.0])
+
+
+def test_without_a_rate_of_their_own_the_text_encoders_have_the_unet_s() -> None:
+    settings = Optimizer(name="adamw", learning_rate=1e-3)
+    unet, text = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    assert [group["lr"] for group in open_optimizer(settings, [unet], [text], CPU).param_groups] == [1e-3, 1e-3]

@@ -100,6 +100,50 @@ def test_the_metadata_says_what_kohya_s_users_look_for() -> None:
     assert json.loads(metadata["ss_tag_frequency"])["train"] == {"a woman": 2, "tok": 2, "smiling": 1}
 
 
+def test_every_setting_of_a_recipe_without_defaults_is_told_under_its_own_key() -> None:
+    train = recipe(
+        base="models/other", resolution=48, rank=6, alpha=3, layers="all", rslora=True, text_encoders=True,
+        cache_text=False, captions={"dropout": 0.15, "shuffle": True, "keep": 2}, schedule="constant", warmup_steps=11,
+        steps=70, checkpoint_every=35, batch=3, accumulate=5, prior_weight=0.7, precision="float16", seed=9,
+        gradient_checkpointing=True, buckets={"enabled": True},
+        loss={"kind": "huber", "weighting": "debiased", "noise_offset": 0.04},
+        optimizer={"name": "adamw", "learning_rate": 0.002, "text_encoder_rate": 0.0005, "weight_decay": 0.03,
+                   "betas": (0.8, 0.95), "max_grad_norm": 0.6},
+    )  # fmt: skip
+    some = Examples(
+        EXAMPLES.train, (Example(Path("h.png"), "x"),) * 4, (Example(Path("c.png"), "a woman, at sea"),) * 3
+    )
+    metadata = build_metadata("bob", train, some, {}, "e" * 64, 35)
+    assert {key: value for key, value in metadata.items() if not key.startswith("modelspec.")} == {
+        "ss_output_name": "bob", "ss_network_module": "networks.lora", "ss_network_dim": "6", "ss_network_alpha": "3.0",
+        "ss_network_args": '{"dora": false, "rslora": true, "layers": "all"}',
+        "ss_base_model_version": "sdxl_base_v1-0", "ss_sd_model_name": "models/other", "ss_v2": "False",
+        "ss_v_parameterization": "False", "ss_zero_terminal_snr": "False", "ss_resolution": "(48, 48)",
+        "ss_steps": "35", "ss_training_comment": "Pistachio, recipe v3", MANIFEST_KEY: "e" * 64, VERSION_KEY: "v3",
+        "ss_learning_rate": "0.002", "ss_unet_lr": "0.002", "ss_text_encoder_lr": "0.0005",
+        "ss_optimizer": "torch.optim.adamw.AdamW(weight_decay=0.03,betas=(0.8, 0.95))", "ss_lr_scheduler": "constant",
+        "ss_lr_warmup_steps": "11", "ss_max_grad_norm": "0.6", "ss_max_train_steps": "70", "ss_total_batch_size": "15",
+        "ss_min_snr_gamma": "None", "ss_debiased_estimation": "True", "ss_prior_loss_weight": "0.7",
+        "ss_gradient_checkpointing": "True", "ss_gradient_accumulation_steps": "5", "ss_mixed_precision": "fp16",
+        "ss_loss_type": "huber", "ss_noise_offset": "0.04", "ss_caption_dropout_rate": "0.15",
+        "ss_shuffle_caption": "True", "ss_keep_tokens": "2", "ss_enable_bucket": "True", "ss_cache_latents": "True",
+        "ss_seed": "9", "ss_num_train_images": "2", "ss_num_reg_images": "3", "ss_num_validation_images": "4",
+        "ss_tag_frequency": '{"train": {"a woman": 2, "tok": 2, "smiling": 1}, "reg": {"a woman": 3, "at sea": 3}}',
+    }  # fmt: skip
+    assert (metadata["modelspec.prediction_type"], metadata["modelspec.resolution"]) == ("epsilon", "48x48")
+
+
+def test_prodigy_is_told_with_the_arguments_that_only_it_has() -> None:
+    optimizer = Optimizer(d_coef=2.0, safeguard_warmup=False, use_bias_correction=True)
+    metadata = build_metadata("a", recipe(optimizer=optimizer), Examples(EXAMPLES.train), NOISE, "f" * 64, 1)
+    assert metadata["ss_optimizer"] == (
+        "prodigyopt.prodigy.Prodigy(weight_decay=0.01,betas=(0.9, 0.99),decouple=True,use_bias_correction=True,"
+        "safeguard_warmup=False,d_coef=2.0)"
+    )
+    assert metadata["ss_text_encoder_lr"] == "None"
+    assert json.loads(metadata["ss_tag_frequency"]).keys() == {"train"}
+
+
 def test_the_metadata_holds_no_clock_no_session_and_no_absolute_path() -> None:
     metadata = build_metadata("amira", recipe(base="/home/me/base"), EXAMPLES, NOISE, "f" * 64, 300)
     assert not {key for key in metadata if "date" in key or "session" in key or "_at" in key}

@@ -86,6 +86,31 @@ def test_each_judge_has_its_own_threshold() -> None:
     assert (found.faces.frr.count, found.second.frr.count) == (0, 10)
 
 
+def test_every_score_is_listed_with_its_own_judge_and_of_a_moment_the_first() -> None:
+    own = [scored(0.7, 0.35), scored(0.9, 0.2), scored(0.512349, 0.8), scored(0.6, 0.9)]
+    strangers, base = [scored(0.3, 0.01), scored(0.1, 0.4)], [scored(-0.2, 0.15)]
+    limits = Thresholds(face_pass=0.6, second_pass=0.5)
+    found = calibrate(judged(own, base, strangers, [4, 4, 2, 9]), limits, "amira")
+    assert (found.dataset, found.references, found.class_images, found.base_pictures) == ("amira", 1, 2, 1)
+    assert (found.faces.genuine, found.faces.impostor) == ([0.5123, 0.6, 0.7], [-0.2, 0.1, 0.3])
+    assert (found.second.genuine, found.second.impostor) == ([0.35, 0.8, 0.9], [0.01, 0.15, 0.4])
+    assert (found.faces.threshold, found.second.threshold) == (0.6, 0.5)
+    assert (found.faces.frr.count, found.second.frr.count) == (1, 1)  # 0.6 reaches the threshold
+
+
+def test_a_warning_tells_the_judge_the_count_the_interval_and_the_limit() -> None:
+    """Clopper and Pearson's interval of 4 of 16 is 7.3% to 52.4%, that of 3 of 3 is 29.2% to 100%."""
+    own = [scored(0.9, 0.3)] * 4 + [scored(0.9, 0.85)] * 12
+    found = calibrate(judged(own, [], [scored(0.1, 0.75)] * 3), Thresholds(second_pass=0.7), "amira")
+    assert found.faces.warnings == []
+    assert found.second.warnings == [
+        "The threshold 0.7 of the second judge may be wrong for this person: it refuses 4 of 16 photos of this person "
+        "(7.3% to 52.4%; 10% is the limit).",
+        "The threshold 0.7 of the second judge is wrong for this person: it lets 3 of 3 other people pass "
+        "(29.2% to 100.0%; 1% is the limit).",
+    ]
+
+
 def test_without_other_people_nothing_is_said_of_them() -> None:
     found = calibrate(judged(ladder(0.7, 0.9, 10), [], []), Thresholds(), "amira")
     assert found.faces.far.rate is None

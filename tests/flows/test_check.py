@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -104,4 +105,44 @@ def test_a_stage_that_is_at_work_is_said_to_be(workspace: Path) -> None:
     with take_turn():
         (line,) = list_problems()
     assert line.endswith("a stage is at work in this folder; wait for it, or end it")
+    assert list_problems() == []
+
+
+@pytest.mark.parametrize(("free", "said"), [(256_000_000, []), (255_999_999, ["255 MB are free, 256 are the least"])])
+def test_room_is_counted_in_megabytes(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: list[str]
+) -> None:
+    monkeypatch.setattr(check.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert [line.split(": ")[1].split(";")[0] for line in list_problems()] == said
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "keys"),
+    [
+        ("regularize", {"source": "base", "base": "no/1"}, ["regularize.base"]),
+        ("regularize", {"source": "folder", "folder": "no/1", "base": "no/2"}, ["regularize.folder"]),
+        ("regularize", {"source": "urls", "urls": "no/1", "folder": "no/2"}, ["regularize.urls"]),
+        ("train", {"base": "no/1"}, ["train.base"]),
+        ("sweep", {"bases": ["data", "no/1", "no/2"]}, ["sweep.bases.1", "sweep.bases.2"]),
+        ("caption", {"backend": "florence2", "model": "no/1"}, ["caption.model"]),
+        ("caption", {"backend": "template", "model": "no/1"}, []),
+        ("judges", {"second": {"path": "no/1", "licence": "x"}}, ["judges.second.path"]),
+        ("judges", {"text_image": {"path": "no/1", "licence": "x"}}, ["judges.text_image.path"]),
+    ],
+)  # fmt: skip
+def test_what_settings_name_and_is_not_there_is_named_by_its_key(
+    workspace: Path, section: str, changes: dict[str, object], keys: list[str]
+) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values[section] |= changes
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    assert [line.split(":")[0] for line in list_problems()] == keys
+    assert list_problems(files=False) == []
+
+
+def test_class_images_without_weight_need_nobody_to_make_them(workspace: Path) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["regularize"]["source"] = "none"
+    values["train"]["prior_weight"] = 0.0
+    Path("params.yaml").write_text(yaml.safe_dump(values))
     assert list_problems() == []

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 import pytest
@@ -186,3 +188,22 @@ def test_a_file_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
 def test_a_list_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_addresses(tmp_path / "urls.txt")
+
+
+@pytest.mark.parametrize(("code", "asked"), [(408, 3), (429, 3), (500, 3), (503, 3), (403, 1), (404, 1), (410, 1)])
+def test_refusals_that_pass_are_asked_again_and_those_that_last_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, asked: int
+) -> None:
+    waits: list[float] = []
+    tried: list[int] = []
+
+    def refuse(address: Address, part: Path, advance: downloads.Advance) -> None:
+        tried.append(code)
+        raise HTTPError(address.url, code, "no", Message(), None)
+
+    monkeypatch.setattr(downloads, "_receive", refuse)
+    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    with pytest.raises(UserError, match=f"urls.txt:7: http://x/a cannot be fetched .HTTP Error {code}"):
+        receive(Address("0" * 64, "http://x/a", "urls.txt:7"), tmp_path / "part")
+    assert len(tried) == asked
+    assert waits == [1.0, 2.0][: asked - 1]

@@ -11,6 +11,7 @@ from stages.contracts.generation import ImageRequest
 from stages.contracts.regularization import read_regularization
 from stages.contracts.settings import Regularize
 from stages.flows.regularization import (
+    ClassPicture,
     copy_class_pictures,
     deal_requests,
     draw_class_pictures,
@@ -19,6 +20,7 @@ from stages.flows.regularization import (
 )
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import hash_file
+from stages.runtime.seeds import derive_seed
 
 PROMPTS = ("a photo of a {class_word}", "a {class_word}, smiling", "a portrait of a {class_word}")
 
@@ -132,6 +134,23 @@ def test_a_broken_picture_in_the_folder_is_refused_by_name(tmp_path: Path) -> No
     (tmp_path / "a.png").write_bytes(b"\x89PNG no")
     with pytest.raises(UserError, match=r"a\.png: not a readable picture"):
         copy_class_pictures(tmp_path, "woman")
+
+
+def test_the_index_is_sorted_by_file_whatever_the_order_of_the_pictures(tmp_path: Path, faces) -> None:
+    for name, face in zip("cab", faces, strict=False):
+        Image.fromarray(face).save(tmp_path / f"{name}.png")
+    pictures = [ClassPicture(tmp_path / f"{name}.png", f"{name}.png", f"caption {name}") for name in "cab"]
+    write_class_images(tmp_path / "out", pictures)
+    images = read_regularization(tmp_path / "out")
+    assert [(image.file, image.caption) for image in images] == [(f"{name}.png", f"caption {name}") for name in "abc"]
+    assert [image.sha256 for image in images] == [hash_file(tmp_path / f"{name}.png") for name in "abc"]
+    assert [(tmp_path / f"out/{name}.txt").read_text().strip() for name in "abc"] == [f"caption {n}" for n in "abc"]
+
+
+def test_seeds_count_up_under_each_prompt_by_itself() -> None:
+    requests = deal_requests(settings(count=7), "woman")
+    prompts = [prompt.format(class_word="woman") for prompt in PROMPTS]
+    assert [r.seed for r in requests] == [derive_seed(5, "regularize", prompts[i % 3], i // 3) for i in range(7)]
 
 
 def test_no_pictures_make_an_empty_index(tmp_path: Path) -> None:

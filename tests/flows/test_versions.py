@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from PIL import Image
 from stages.contracts.comparison import METRICS, Comparison, MetricComparison, Recommendation, Version, write_comparison
 from stages.contracts.history import read_history
 from stages.contracts.paths import COMPARISON, EVAL_IMAGES, EVAL_MONTAGE, HISTORY, VERSIONS
-from stages.contracts.scorecard import Scorecard, read_scorecard
-from stages.contracts.settings import Thresholds
+from stages.contracts.scorecard import Scorecard, read_scorecard, write_scorecard
+from stages.contracts.settings import Promotion, Thresholds
 from stages.contracts.version_pictures import read_version_pictures
 from stages.flows import versions
 from stages.flows.tags import check_tag, tag_version
-from stages.flows.versions import PICTURE_BYTES, PICTURES, list_versions, promote
+from stages.flows.versions import PICTURE_BYTES, PICTURES, SCORES, list_versions, promote
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import write_png
 
@@ -115,6 +116,40 @@ def test_the_pictures_of_a_version_are_spread_over_all_prompts(write_run: WriteR
     promote("v3", Thresholds())
     kept = [np.asarray(Image.open(path)).mean() for path in sorted((VERSIONS / "v3/pictures").iterdir())]
     assert kept == pytest.approx([10 * prompt for prompt in range(24)], abs=2)
+
+
+def test_history_keeps_every_score_of_the_card_under_its_own_name_and_when_that_was(write_run: WriteRun) -> None:
+    card = write_run(Path("metrics"), "v3-of-another-name")
+    levels = {name: 0.11 + 0.07 * number for number, name in enumerate(SCORES)}
+    write_scorecard(card.model_copy(update=levels | {"overall_score": 0.77, "overall_grade": "A"}))
+    before = datetime.now(UTC).replace(microsecond=0)
+    row = promote("v9", Thresholds(), Promotion(use="non-commercial", licences={Path("models/base"): "MIT"})).row
+    assert read_history() == [row]
+    assert row.scores == pytest.approx(levels)
+    assert (row.name, row.lora_version, row.overall_score, row.overall_grade) == ("v9", card.lora_version, 0.77, "A")
+    assert row.licences["base"] == "MIT"
+    assert before <= row.promoted_at <= datetime.now(UTC)
+
+
+def test_copies_are_as_large_as_all_together_may_be(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(Path("metrics"), "v3")
+    smooth = np.add.outer(np.arange(300), np.arange(600) // 3)[:, :, None].repeat(3, axis=2) // 3
+    for prompt in range(3):
+        write_png(EVAL_IMAGES / f"lora/{prompt:02d}_1001.png", smooth.astype(np.uint8))
+    sizes = {}
+    for budget in (300_000, 30_000, 12_000):
+        monkeypatch.setattr(versions, "PICTURE_BYTES", budget)
+        promote("v3", Thresholds(), force=True, why="test")
+        kept = sorted((VERSIONS / "v3/pictures").iterdir())
+        assert sum(path.stat().st_size for path in kept) <= budget
+        sizes[budget] = Image.open(kept[0]).size
+    assert sizes[300_000] == (512, 256)  # the longer side is 512, the shape stays
+    assert sizes[300_000] >= sizes[30_000] >= sizes[12_000]
+    image = Image.fromarray(smooth.astype(np.uint8))
+    tiers = [(512, 90), (384, 85), (256, 80), (192, 75), (128, 70), (96, 60), (64, 40)]
+    for budget, size in sizes.items():
+        fits = [side for side, quality in tiers if 3 * len(versions._encode(image, side, quality)) <= budget]
+        assert size[0] == fits[0]
 
 
 def test_large_pictures_are_kept_small(write_run: WriteRun) -> None:

@@ -74,3 +74,35 @@ def test_of_what_nobody_could_tell_nothing_is_said() -> None:
 
 def test_well_covered_photos_need_no_advice() -> None:
     assert advise(EVEN | {"light": {"warm": 5, "cool": 5, "dim": 5}}, LIMITS) == []
+
+
+@pytest.mark.parametrize(("largest", "said"), [(12, []), (13, ["13 of 20 photos share one light (warm): add others, or "
+                                                            "it is learnt with the face"])])  # fmt: skip
+def test_one_kind_may_have_its_share_of_all_photos_the_unknown_among_them(largest: int, said: list[str]) -> None:
+    counts = {"cool": 2, "warm": largest, "dim": 1, UNKNOWN: 17 - largest}
+    assert advise({"light": counts}, LIMITS) == said
+
+
+def test_half_of_the_photos_must_be_known_before_anything_is_said() -> None:
+    assert advise({"light": {"warm": 9, "cool": 0, "dim": 0, UNKNOWN: 9}}, LIMITS) == [
+        "only 1 kinds of light (warm): add others"
+    ]
+    assert advise({"light": {"warm": 8, "cool": 0, "dim": 0, UNKNOWN: 9}}, LIMITS) == []
+
+
+def test_clip_is_sure_from_its_bound_on_and_a_caption_with_two_kinds_leaves_it_to_clip() -> None:
+    assert name_aspect("a woman", PLACES, np.array([0.2, 0.6, 0.1, 0.1]), 0.6) == "city"
+    assert name_aspect("from the beach to the forest", PLACES, np.array([0.1, 0.8, 0.05, 0.05]), 0.6) == "city"
+
+
+@pytest.mark.parametrize(("height", "framing"), [(0.45, "close-up"), (0.449, "portrait"), (0.25, "portrait"),
+                                                 (0.12, "half-length"), (0.119, "full-length")])  # fmt: skip
+def test_a_framing_begins_at_its_bound_in_whatever_order_they_are_listed(height: float, framing: str) -> None:
+    assert name_framing(height, LIMITS.framing) == name_framing(height, LIMITS.framing[::-1]) == framing
+    assert name_framing(-0.1, LIMITS.framing) == UNKNOWN
+
+
+def test_photos_are_counted_aspect_by_aspect_and_the_unknown_only_where_there_are_any() -> None:
+    photos = [{"light": "warm", "place": "city"}, {"light": "cool"}, {"light": "warm", "place": "studio"}]
+    counted = count_coverage(photos, {"light": ("warm", "cool", "dim"), "place": ("city", "studio")})
+    assert counted == {"light": {"warm": 2, "cool": 1, "dim": 0}, "place": {"city": 1, "studio": 1, UNKNOWN: 1}}

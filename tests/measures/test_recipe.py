@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from stages.measures.recipe import measure_recipe
 
@@ -51,3 +52,32 @@ def test_the_same_scores_everywhere_have_no_interval_to_speak_of() -> None:
 def test_what_cannot_be_judged_is_refused(sides: tuple[tuple[int, int], ...]) -> None:
     with pytest.raises(ValueError, match="two trainings"):
         measure_recipe(*(np.zeros(shape) for shape in sides), confidence=0.95, family=1)
+
+
+def by_hand(*sides: np.ndarray, unit: float | None = None) -> tuple[float, float, float]:
+    """Difference, standard error and degrees of freedom, term by term."""
+    (a, b), prompts = sides, sides[0].shape[1]
+    difference = [float(b[:, k].mean() - a[:, k].mean()) for k in range(prompts)]
+    seen = difference + ([] if unit is None else [unit, -unit])
+    of_prompts = np.var(seen, ddof=1) / len(seen)
+    freedom = len(a) - 1 + len(b) - 1
+    squares = sum(((side.mean(axis=1) - side.mean()) ** 2).sum() for side in sides)
+    of_trainings = squares / freedom * (1 / len(a) + 1 / len(b))
+    degrees = (of_prompts + of_trainings) ** 2 / (of_prompts**2 / (len(seen) - 1) + of_trainings**2 / freedom)
+    return float(np.mean(difference)), float(np.sqrt(of_prompts + of_trainings)), float(degrees)
+
+
+@pytest.mark.parametrize(("trainings", "unit"), [((3, 2), None), ((1, 4), None), ((2, 5), 0.5)])
+def test_the_interval_is_the_formula_s_for_any_number_of_trainings(
+    trainings: tuple[int, int], unit: float | None
+) -> None:
+    sides = draw(11, trainings[0], 0.05, prompts=7), draw(12, trainings[1], 0.02, prompts=7) + 0.04
+    delta, error, degrees = by_hand(*sides, unit=unit)
+    found = measure_recipe(*sides, confidence=0.9, family=11, unit=unit)
+    assert (found.delta, found.standard_error) == (pytest.approx(delta), pytest.approx(error))
+    assert found.degrees == pytest.approx(degrees)
+    assert (found.baseline, found.candidate) == (pytest.approx(sides[0].mean()), pytest.approx(sides[1].mean()))
+    reached = stats.t.ppf(0.95, degrees) * error
+    assert found.interval == pytest.approx((delta - reached, delta + reached))
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(delta) / error, degrees))
+    assert found.detectable == pytest.approx((stats.t.ppf(1 - 0.1 / 22, degrees) + stats.t.ppf(0.8, degrees)) * error)

@@ -51,3 +51,15 @@ def test_blur_that_is_gone_at_the_training_resolution_does_no_harm() -> None:
 def test_a_picture_that_is_smaller_is_not_enlarged(faces: list[np.ndarray]) -> None:
     assert sharpness(faces[0], 1024) == sharpness(faces[0], 64)
     assert sharpness(np.zeros((1, 1, 3), np.uint8), 64) == 0
+
+
+def test_a_box_is_told_in_pixels_of_the_photo_before_it_is_shrunk(faces: list[np.ndarray]) -> None:
+    """An oblong photo of 384 x 256 px, shrunk to 96 x 64 by its shorter side: sharp in its right third alone."""
+    large = np.full((256, 384, 3), 128, np.uint8)
+    large[:, 256:] = cv2.resize(faces[0], (128, 256))
+    right, left = np.array([256, 0, 384, 256.0]), np.array([0, 0, 240, 256.0])
+    assert sharpness(large, 64, left) == 0
+    assert sharpness(large, 64, right) > 2 * sharpness(large, 64)
+    shrunk = cv2.resize(large, (96, 64), interpolation=cv2.INTER_AREA)
+    assert sharpness(large, 64) == sharpness(shrunk, 64)
+    assert sharpness(large, 64, right) == sharpness(shrunk, 64, right / 4)

@@ -191,3 +191,77 @@ def test_the_spread_of_two_references_is_mostly_the_prior() -> None:
     image = [skin.skin_features(*photo) for photo in photos(PEOPLE[1])[:2]]
     found = skin.skin_references([f for f in image if f is not None])
     assert found.chroma.spread >= skin.PRIORS["chroma"] * np.sqrt(skin.PRIOR_COUNT / (skin.PRIOR_COUNT + 2)) - 1e-9
+
+
+def features(scale: float = 0.0, laplacian: float = 0.0, noise: float = 0.0, chroma: float = 0.0) -> skin.SkinFeatures:
+    return skin.SkinFeatures(scale, laplacian, noise, chroma, np.array([1.0, 0.0]))
+
+
+def flat(spread: float) -> skin.Line:
+    return skin.Line(0.0, 0.0, 0.0, spread)
+
+
+def test_each_measurement_is_held_against_its_own_line_and_the_worst_counts() -> None:
+    own = skin.SkinReferences(flat(1.0), flat(2.0), flat(4.0), np.array([[1.0, 0.0]]), flat(1.0), 12)
+    rough = skin.skin_score(features(laplacian=-2.75), own)
+    assert (rough.texture, rough.tone, rough.texture_z, rough.tone_z) == pytest.approx((np.exp(-0.5), 1, -2.75, 0))
+    noisy = skin.skin_score(features(noise=5.5), own)
+    assert (noisy.texture, noisy.tone, noisy.texture_z) == pytest.approx((np.exp(-0.5), 1, 0))
+    pale = skin.skin_score(features(chroma=-11.0), own)
+    assert (pale.texture, pale.tone, pale.tone_z) == pytest.approx((1, np.exp(-0.5), -2.75))
+    both = skin.skin_score(features(laplacian=2.75, noise=9.0), own)
+    assert both.texture == pytest.approx(np.exp(-2.0))
+
+
+def test_a_colour_that_no_reference_has_lowers_the_tone_and_one_that_all_have_does_not() -> None:
+    others = skin.SkinReferences(
+        flat(1.0), flat(1.0), flat(1.0), np.array([[0.0, 1.0]] * 4), skin.Line(0.0, 0.45, 0.0, 0.2), 4
+    )
+    assert skin.skin_score(features(), others).tone == pytest.approx(np.exp(-0.5))  # distance 1: (1 - .45) / .2 = 2.75
+    near = skin.SkinReferences(flat(1.0), flat(1.0), flat(1.0), np.array([[1.0, 0.0]] * 4), skin.Line(0, 9, 0, 0.1), 4)
+    assert skin.skin_score(features(), near).tone == 1.0
+
+
+def test_a_line_is_theil_and_sen_s_drawn_towards_0_with_a_spread_that_the_prior_steadies() -> None:
+    x = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    y = np.array([1.0, 3.0, 5.0, 7.0, 90.0])  # slope 2, and one photo that is far off
+    slope = 2.0 * 5 / 9
+    rest = y - slope * (x - 2.0)
+    height = float(np.median(rest))
+    spread = np.sqrt((5 * (1.4826 * np.median(np.abs(rest - height))) ** 2 + 4 * 0.6**2) / 9)
+    line = skin._line(x, y, 0.6)
+    assert (line.middle, line.height, line.slope, line.spread) == pytest.approx((2.0, height, slope, spread))
+    level = skin._line(x, y, 0.6, sloped=False)
+    assert (level.slope, level.height) == (0.0, 5.0)
+    assert skin._line(x[:2], y[:2], 0.6).slope == 0.0
+    assert skin._line(x * 0.01, y, 0.6).slope == 0.0  # sizes that hardly differ tell nothing
+
+
+def test_eyes_mouth_and_nostrils_are_no_skin_and_neither_is_what_has_another_colour_than_the_cheeks() -> None:
+    lab = np.zeros((224, 224, 3))
+    lab[..., 0], lab[..., 1], lab[..., 2] = 60.0, 10.0, 12.0
+    lab[60:84, 100:124, 0] = 60 + skin.GATE_LIGHTNESS + 1  # glare on the forehead, in px twice the template's
+    lab[150:154, 50:66, 1] = 10 + skin.GATE_COLOUR + 1
+    mask = skin.skin_mask(lab, skin.TEMPLATE * 2)
+    for x, y in ((38, 76), (74, 76), (56, 62), (56, 110)):  # cheeks, between the eyes, chin
+        assert mask[2 * y, 2 * x]
+    for x, y in ((38, 50), (73, 50), (56, 92), (56, 75), (56, 36), (10, 10), (30, 76)):
+        assert not mask[2 * y, 2 * x]
+
+
+def test_texture_is_measured_where_the_neighbours_are_skin_too() -> None:
+    """Eyes and background as noisy as they like: of flat skin nothing is seen but its flatness."""
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
+    grey = np.full((224, 224, 3), 150, np.uint8)
+    lab = cv2.cvtColor(grey.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    image[skin.skin_mask(lab, skin.TEMPLATE * 2)] = 150
+    found = skin.skin_features(image, skin.TEMPLATE * 2)
+    assert found is not None
+    assert (found.log_laplacian, found.log_noise) == pytest.approx((np.log(1e-3), np.log(1e-2)), abs=0.05)
+    assert found.histogram.sum() == pytest.approx(1.0)
+
+
+def test_a_reference_is_compared_with_the_other_references_and_not_with_itself() -> None:
+    photos_ = [skin.SkinFeatures(0.0, 0.0, 0.0, 0.0, histogram) for histogram in np.eye(5)]
+    assert skin.skin_references(photos_).distance.height == pytest.approx(1.0)
+    assert skin.skin_references(photos_).count == 5

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.contracts.calibration import Calibration
+from stages.contracts.calibration import Calibration, Threshold
 from stages.contracts.findings import Agreement, Anchors, Diversity, Ends, Flag, Interval, Memorisation, PoseFigures
 from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Cell, Scorecard
 from stages.contracts.settings import Thresholds
@@ -72,18 +72,19 @@ def test_flags_that_are_up_are_said_and_otherwise_that_none_is() -> None:
 
 def test_every_pose_says_on_whose_ruler_it_is_measured() -> None:
     figures = PoseFigures(
-        images=9, likeness=60.0, likeness_interval=AROUND, second_likeness=55.0, second_likeness_interval=AROUND
-    )
+        images=9, likeness=60.0, likeness_interval=AROUND, second_likeness=55.0,
+        second_likeness_interval=Interval(low=-4.4, high=64.6),
+    )  # fmt: skip
     (table,) = render_poses(make_card(poses={"frontal": figures, "profile": figures}))
-    assert "| frontal | 9 | 60 | 50 to 70 | 55 | 50 to 70 | its own (12 photos) |" in table
-    assert "| profile | 9 | 60 | 50 to 70 | 55 | 50 to 70 | that of all poses |" in table
+    assert "| frontal | 9 | 60 | 50 to 70 | 55 | -4 to 65 | its own (12 photos) |" in table
+    assert "| profile | 9 | 60 | 50 to 70 | 55 | -4 to 65 | that of all poses |" in table
     assert render_poses(make_card()) == []
 
 
 def test_the_judge_that_decides_is_named_with_what_both_have_in_common_and_whose_weights_are_bound() -> None:
     said = render_judges(make_card(agreement=agreement()))
     assert "face pack decides" in said
-    assert "correlate with 0.49 (0.21 to 0.68; Spearman)" in said
+    assert "over 40 pictures with a face their similarities correlate with 0.49 (0.21 to 0.68; Spearman)" in said
     assert "+6 (-2 to 14)" in said
     assert "weights for non-commercial use only: face pack" in said
     assert "disagree" not in said
@@ -107,7 +108,8 @@ def test_leakage_memorisation_diversity_and_skin_are_said_in_one_place() -> None
     )  # fmt: skip
     found = Memorisation(share=0.25, share_interval=Interval(low=0.1, high=0.4), base_share=0.02, limit=5.0, photos=36)
     said = render_other(make_card(diversity=diversity, memorisation=found, texture_z=-2.04, tone_z=0.3), ROWS)
-    assert "draws 12 points of this person" in said
+    assert "draws 12 points of this person (100 minus prior preservation, 88, 80 to 95)" in said
+    assert "nearly all of 36 real photos are to one of another moment" in said
     assert "25% of the pictures (10% to 40%)" in said
     assert "base model 2%" in said
     assert "lora/p04.png (like 4.jpg), lora/p03.png (like 3.jpg), lora/p02.png (like 2.jpg)" in said
@@ -138,6 +140,28 @@ def test_what_a_threshold_does_is_said_with_exact_intervals() -> None:
     said = render_calibration(calibration(500))
     assert "| face pack | 0.6 | 5 of 20: 25.0% (8.7% to 49.1%) | 0 of 500: 0.0% (0.0% to 0.7%) |" in said
     assert "other people are too few" not in said
+
+
+def test_each_judge_has_a_line_of_its_own_and_who_was_asked_is_counted() -> None:
+    judge = calibration(500).faces
+    strict = Threshold(far=0.05, value=0.4444, low=0.4111, high=0.4777, frr=measure_rate(3, 12), needed=72)
+    other = judge.model_copy(
+        update={"threshold": 0.79, "frr": measure_rate(2, 16), "far": measure_rate(4, 32), "strict": strict}
+    )
+    both = calibration(500).model_copy(
+        update={"references": 11, "class_images": 96, "base_pictures": 48, "second": other,
+                "faces": judge.model_copy(update={"strict": strict.model_copy(update={"high": None})})}
+    )  # fmt: skip
+    head, _, faces, second, _, sentence = render_calibration(both).splitlines()
+    assert "threshold for 5% of others" in head
+    assert faces.endswith(
+        "| 0.444 (0.411 or more; an interval takes 72 other people) | 3 of 12: 25.0% (5.5% to 57.2%) |"
+    )
+    assert second == (
+        "| second judge | 0.79 | 2 of 16: 12.5% (1.6% to 38.3%) | 4 of 32: 12.5% (3.5% to 29.0%) "
+        "| 0.444 (0.411 to 0.478) | 3 of 12: 25.0% (5.5% to 57.2%) |"
+    )
+    assert "against 11 holdout photos. Other people: 96 class images and 48 pictures of the base model." in sentence
 
 
 def test_where_other_people_are_too_few_the_strict_threshold_is_said_to_be_unknown() -> None:

@@ -100,3 +100,72 @@ def test_the_interval_is_drawn_around_the_mark() -> None:
     line = draw_ruler("face pack", 50, Interval(low=40, high=60))
     assert line.count("=") == 10
     assert line.index("=") < line.index("#") < line.rindex("=")
+
+
+def test_the_verdict_says_both_judges_likeness_and_what_stands_beside_it() -> None:
+    card = make_card(second_likeness_interval=Interval(low=44.6, high=65.4), skin_realism_mean=0.587)
+    assert markdown(card, make_rows()).splitlines()[2] == (
+        "Likeness **61** of 100 (50 to 70); the second judge says **55** (45 to 65). A face is found in 3 of 4 "
+        "pictures, skin realism is 0.59, prompt adherence 0.300 (base model 0.320)."
+    )
+
+
+def test_every_figure_stands_beside_its_own_interval_and_the_base_model_s_mean_of_the_same() -> None:
+    rows = [{**row, **{name: 0.01 * i + 0.1 * (n % 2) for i, name in enumerate(PER_IMAGE_COLUMNS[5:], 5)},
+             "set": "base" if n < 4 else "lora", "file": f"{n}.png", "prompt": "p"}
+            for n, row in enumerate(make_rows()[:8])]  # fmt: skip
+    card = make_card(
+        face_similarity_mean=0.5011, face_similarity_pass=0.52, face_detection_rate=0.75,
+        second_similarity_interval=Interval(low=0.41, high=0.49), texture_score=0.59,
+        thresholds=Thresholds(face_pass=0.55, texture=0.6, colour=0.5, realism=0.59).model_dump(mode="json"),
+    )  # fmt: skip
+    found = markdown(card, rows).split("## Figures\n\n")[1].split("\n\n")[0].splitlines()[2:]
+    base = {name: 0.01 * i + 0.05 for i, name in enumerate(PER_IMAGE_COLUMNS[5:], 5)}
+    assert found == [
+        f"| likeness, face pack | 61.0 | 50.0 to 70.0 | {base['likeness']:.1f} |  |  |",
+        f"| likeness, second judge | 55.0 | 45.0 to 65.0 | {base['second_likeness']:.1f} |  |  |",
+        f"| similarity, face pack | 0.501 | 0.400 to 0.600 | {base['similarity']:.3f} |  |  |",
+        f"| similarity, second judge | 0.450 | 0.410 to 0.490 | {base['second_similarity']:.3f} |  |  |",
+        f"| share with similarity of 0.55 or more | 0.52 |  | {base['passed']:.2f} |  |  |",
+        f"| share with a face | 0.75 |  | {base['face_found']:.2f} |  |  |",
+        f"| skin texture | 0.59 |  | {base['texture_score']:.2f} | 0.60 | missed |",
+        f"| skin colour | 0.50 |  | {base['color_naturalness_score']:.2f} | 0.50 | reached |",
+        f"| skin realism | 0.59 |  | {base['realism_score']:.2f} | 0.59 | reached |",
+        f"| prompt adherence | 0.300 |  | {base['adherence']:.3f} |  |  |",
+        "| prior preservation (the class word alone is somebody else) | 88 | 80 to 95 "
+        f"| {base['prior_preservation']:.0f} |  |  |",
+    ]
+
+
+def test_the_best_and_the_worst_settings_keep_their_places() -> None:
+    worst = CELL.model_copy(
+        update={"base": "b2", "mode": "lora+instantid", "checkpoint": 100, "sampler": "euler", "guidance": 7.5,
+                "strength": 1.0, "similarity_mean": 0.1234, "detection_rate": 0.375}
+    )  # fmt: skip
+    page = markdown(make_card(worst_config=worst), make_rows())
+    assert "| best | base | lora | 400 | ddim | 3 | 0.8 | 0.510 | 100% |" in page
+    assert "| worst | b2 | lora+instantid | 100 | euler | 7.5 | 1 | 0.123 | 38% |" in page
+
+
+def test_what_it_rests_on_is_named_each_by_its_own_hash() -> None:
+    rests = markdown(make_card(), make_rows()).split("## What it rests on\n\n")[1].splitlines()
+    assert rests[0].startswith(f"- protocol `{'2' * 64}`")
+    assert rests[1:3] == [f"- run `abcdef012345`, LoRA sha256 `{'1' * 64}`", f"- manifest sha256 `{'3' * 64}`"]
+    assert rests[5:] == [
+        "- licence of the judge faces: non-commercial research only", "- licence of the judge second: CC0",
+        "- licence of the judge text image: MIT", "- notes: a remark",
+    ]  # fmt: skip
+
+
+def test_the_ends_of_both_rulers_are_said_judge_by_judge() -> None:
+    page = markdown(make_card(), make_rows())
+    assert "- face pack: base model at raw cosine 0.050, real photos at 0.800" in page
+    assert "- second judge: base model at raw cosine 0.100, real photos at 0.700" in page
+
+
+def test_the_scale_above_the_rulers_marks_their_two_ends() -> None:
+    lines = markdown(make_card(likeness=30.0, likeness_interval=Interval(low=30, high=30)), make_rows()).splitlines()
+    scale = next(line for line in lines if "0 base model" in line)
+    ruler = next(line for line in lines if line.startswith("face pack  "))
+    assert scale.index("0 base model") == ruler.index("|")
+    assert len(scale) - 1 == ruler.rindex("|")

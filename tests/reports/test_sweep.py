@@ -76,3 +76,33 @@ def test_a_label_says_how_a_cell_did() -> None:
     assert label_row(shown[1]).startswith("tied")
     assert label_row(shown[3]).startswith("#1  similarity 0.300  faces 100%   base lora step 100")
     assert "fresh seeds 0.512" in label_row(shown[3] | {"confirm_similarity_mean": 0.512})
+
+
+def test_every_number_of_the_sentences_is_the_one_that_it_says() -> None:
+    naive = cell(500, 0.7123, 8).model_copy(update={"guidance": 4.5, "strength": 0.6, "sampler": "euler"})
+    confirmation = Confirmation(
+        naive=naive, naive_again=naive.model_copy(update={"similarity_mean": 0.6111}), left_out=0, images=24, level=0.01
+    )
+    cheapest = Tied(**cell(200, 0.6333).model_dump(), cell=1, p_worse=0.3)
+    best = cell(300, 0.6444, 20).model_copy(update={"mode": "lora+instantid", "base": "models/base/sdxl"})
+    tied = (cheapest, *[Tied(**best.model_dump(), cell=n, p_worse=1) for n in (2, 3)])
+    said = describe_choice(choice(confirmation=confirmation, best=best, tied=tied))
+    assert said == [
+        "Chosen: sdxl lora+instantid step 300, guidance 3, strength 1, ddim: similarity 0.644 on 20 fresh pictures.",
+        "Best of 45 on the first seeds: step 500, guidance 4.5, strength 0.6, euler: 0.712 there, 0.611 on the fresh "
+        "ones.",
+        "3 settings cannot be told apart on 24 pictures each. The cheapest of them (an earlier checkpoint, then a "
+        "lower strength, then lower guidance): step 200, guidance 3, strength 1, ddim: 0.633.",
+    ]
+
+
+def test_the_best_by_rank_is_chosen_among_what_is_shown_even_where_it_is_the_worst_too() -> None:
+    assert [row["cell"] for row in pick_rows(rows(1), 8)] == [0]
+    tied = [row | {"tied": 1, "chosen": int(row["cell"] == 0)} for row in rows(4)]
+    assert [row["cell"] for row in pick_rows(tied, 3)] == [3, 2, 0]
+
+
+def test_a_label_names_the_cell_s_own_settings() -> None:
+    own = rows(4)[3] | {"base": "models/other", "mode": "m", "checkpoint": 250, "sampler": "euler", "guidance": 4.5,
+                        "strength": 0.7, "detection_rate": 0.625}  # fmt: skip
+    assert label_row(own).endswith("faces 62%   other m step 250 euler guidance 4.5 strength 0.7")

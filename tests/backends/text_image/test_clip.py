@@ -65,3 +65,19 @@ def test_a_picture_is_embedded_alike_alone_and_in_a_crowd(clip: TextImageJudge, 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no CLIP model"):
         open_text_image_judge(Judge(path=tmp_path, licence="test"), Machine(threads=1))
+
+
+def test_the_probabilities_of_labels_are_the_softmax_of_clip_s_own_logits(
+    clip: TextImageJudge, photos: list[Render]
+) -> None:
+    import torch
+    from transformers import CLIPModel
+
+    texts = ["a red background", "a woman", "a man with a beard", "blue eyes", "sunglasses"]
+    shown = clip.embed_images([p.image for p in photos[:3]])
+    found = clip.choose(shown, texts)
+    scale = float(CLIPModel.from_pretrained(WEIGHTS / "clip", local_files_only=True).logit_scale.detach().exp())
+    expected = torch.softmax(torch.tensor(scale * shown @ clip.embed_texts(texts).T), dim=1).numpy()
+    assert found.shape == (3, 5)
+    np.testing.assert_allclose(found, expected, rtol=2e-3)  # the scale multiplies what float32 rounds
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)

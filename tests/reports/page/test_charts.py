@@ -12,6 +12,7 @@ from stages.reports.page.charts import (
     Scale,
     draw_bar,
     draw_curves,
+    draw_strip,
     draw_whisker,
     tag,
     thin_out,
@@ -100,3 +101,40 @@ def test_a_long_curve_is_thinned_to_means_that_keep_its_level() -> None:
     assert len(thin) <= 300
     assert all(0.4 < point.y < 0.6 for point in thin)
     assert thin_out(points[:300]) == points[:300]
+
+
+def test_a_thinned_curve_has_the_means_of_its_neighbours_in_the_middle_of_them() -> None:
+    points = [Point(float(i * i), 10.0 * i) for i in range(7)]
+    assert thin_out(points, most=3) == [Point(5 / 3, 10.0), Point((9 + 16 + 25) / 3, 40.0), Point(36.0, 60.0)]
+
+
+def test_a_strip_has_the_person_above_the_others_below_and_the_threshold_through_both() -> None:
+    strip = draw_strip([0.57, 0.97, 0.97], [-0.03], 0.47, "says")  # the axis goes from -0.06 to 1.00
+    scale = Scale(-0.06, 1.0)
+    assert places(strip, "line", "x1", "first") == [scale.place(0.57), scale.place(0.97)]
+    assert places(strip, "line", "x1", "other") == [scale.place(-0.03)]
+    assert places(strip, "line", "x1", "limit") == [scale.place(0.47)]
+    own, others = (places(strip, "line", "y2", kind)[0] for kind in ("first", "other"))
+    assert own < 50 < others
+
+
+def test_a_band_reaches_as_far_as_the_margin_on_both_sides_and_zero_has_its_line() -> None:
+    drawing = draw_whisker(0.05, -0.05, 0.10, Scale(-0.2, 0.3), 0.1, "improved", "x")
+    assert places(drawing, "rect", "x", "band") == [20]
+    assert places(drawing, "rect", "width", "band") == [40]
+    assert places(drawing, "line", "x1", "zero") == [40]
+
+
+def test_every_curve_keeps_its_style_and_a_curve_without_dots_has_none() -> None:
+    lines = [Line("a", [Point(0, 1), Point(4, 2)], 1, dots=False), Line("b", [Point(0, 2), Point(2, 3)], 2)]
+    drawing = draw_curves(lines, [], "step", "x")
+    assert places(drawing, "line", "x2", "s1") == [100]
+    assert places(drawing, "line", "x2", "s2") == [50]
+    assert places(drawing, "circle", "cx", "dot") == [0, 50]
+
+
+def test_marks_stand_above_each_other_and_inside_the_chart() -> None:
+    points = [Point(float(x), 1.0) for x in (0, 100)]
+    drawing = draw_curves([Line("x", points)], [Mark(10, "a"), Mark(50, "b"), Mark(90, "c")], "step", "says")
+    found = re.findall(r'x="(\d+)%" y="0" dy="(-[\d.]+)em" text-anchor="(\w+)"', drawing)
+    assert found == [("10", "-0.5", "start"), ("50", "-1.7", "middle"), ("90", "-2.9", "end")]

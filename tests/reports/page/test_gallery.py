@@ -1,6 +1,7 @@
 """The order of pictures and pairs."""
 
-from pages import make_content, make_scores
+import pytest
+from pages import make_card, make_content, make_scores, picture
 
 from stages.reports.page.gallery import MOST, SHOWN, cards, pair_cards
 
@@ -42,3 +43,34 @@ def test_few_pairs_are_losses_or_gains_and_none_is_shown_twice() -> None:
     assert [pair.change for pair in gained] == ["+0.020"]
     assert others == []
     assert pair_cards([]) == ([], [], [])
+
+
+def test_the_worst_is_the_worst_of_the_judge_that_decides_whatever_the_order_of_the_rows() -> None:
+    scores = make_scores(prompts=3)[::-1]
+    for number, row in enumerate(row for row in scores if row["set"] == "lora"):
+        row["second_similarity"] = (0.4, 0.2, 0.6, 0.1, 0.5, 0.3)[number]  # of prompts 2, 2, 1, 1, 0, 0
+    second = make_content(scores=scores, card=make_card(gating_judge="second"))
+    assert [(card.number, card.second, card.place) for card in cards(second)] == [
+        (1, 0.1, 2), (2, 0.2, 4), (3, 0.3, 0), (4, 0.4, 5), (5, 0.5, 1), (6, 0.6, 3),
+    ]  # fmt: skip
+    first = cards(make_content(scores=scores))
+    assert [card.place for card in first] == list(range(6))  # the similarity grows with prompt and seed
+    assert [(card.prompt[-1], card.seed) for card in first[2:4]] == [("1", 1001), ("1", 1002)]
+    assert (first[3].similarity, first[3].adherence, first[3].closeness) == (pytest.approx(0.46), 0.3, 0.1)
+    assert first[2].closeness is None
+
+
+def test_every_neighbour_is_of_the_same_prompt_and_seed() -> None:
+    content = make_content()
+    for card in cards(content):
+        prompt = card.prompt.rsplit(" ", 1)[1]
+        files = [f"{name}/p{int(prompt):02d}_s{card.seed}.png" for name in ("lora", "base", "class")]
+        assert [uri for _, uri in card.pictures] == [content.pictures[file] for file in files]
+
+
+def test_the_others_run_from_loss_to_gain_and_pictures_stay_on_their_sides() -> None:
+    lost, gained, others = pair_cards(make_content().pairs[::-1])
+    changes = [float(pair.change.replace("\N{MINUS SIGN}", "-")) for pair in (*lost, *others, *gained[::-1])]
+    assert changes == sorted(changes)
+    assert {(pair.before, pair.after) for pair in (*lost, *gained, *others)} == {(picture(1), picture(2))}
+    assert {pair.before_score for pair in (*lost, *gained)} == {"0.500"}
