@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from miniature import render
 from stages.contracts.comparison import METRICS
@@ -16,6 +17,10 @@ from stages.contracts.settings import Grades, Thresholds
 from stages.contracts.training import Example, Examples
 from stages.runtime.pictures import write_png
 from stages.runtime.provenance import hash_json
+
+# A busy machine is no fault of the code: neither a slow example nor a slow search for one fails a property.
+settings.register_profile("pistachio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pistachio")
 
 
 @pytest.fixture(scope="session")

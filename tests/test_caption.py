@@ -128,6 +128,14 @@ def test_a_blip2_caption_depends_on_its_picture_alone(faces: list[np.ndarray]) -
     assert list(open_blip2(model=MODEL).captions([])) == []
 
 
+def test_a_wider_beam_finds_other_words_where_blip2_is_unsure() -> None:
+    noise = np.random.default_rng(3)
+    pictures = [noise.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(4)]
+    greedy, wide = (list(open_blip2(model=MODEL, beams=beams).captions(pictures)) for beams in (1, 4))
+    assert greedy != wide
+    assert all("background" in text for text in wide)
+
+
 def test_blip2_continues_the_prompt_and_does_not_repeat_it(faces: list[np.ndarray]) -> None:
     free = list(open_blip2(model=MODEL, max_new_tokens=6).captions(faces[:2]))
     prompted = list(open_blip2(model=MODEL, prompt="a photo of", max_new_tokens=6).captions(faces[:2]))

@@ -21,7 +21,7 @@ from stages.flows import workspace_files
 from stages.flows.code import ROOT, code_file, read_pipeline, requirement, running_code
 from stages.runtime.errors import UserError
 from stages.runtime.files import write_text
-from stages.runtime.pictures import list_pictures
+from stages.runtime.pictures import list_pictures, mask_path
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PHOTOS = Path("data/photos")
@@ -154,12 +154,13 @@ def _bring_weights(beside: Path, profile: str) -> list[Path]:
 
 
 def _bring_photos(beside: Path, photos: Path | None) -> list[Path]:
-    """Copy photos with the captions beside them."""
+    """Copy photos with the captions and masks beside them."""
     (beside / PHOTOS).mkdir(parents=True)
     if photos is None:
         return []
     for picture in list_pictures(photos):
-        for file in [picture, *filter(None, [find_caption(picture)])]:
+        beside_it = [find_caption(picture), mask_path(picture)]
+        for file in [picture, *(file for file in beside_it if file is not None and file.is_file())]:
             target = beside / PHOTOS / file.relative_to(photos)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)

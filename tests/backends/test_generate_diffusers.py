@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from stages.backends.generate import open_generator
 from stages.backends.generate.lora import Layer
@@ -90,6 +91,25 @@ def test_strength_zero_and_taking_the_lora_out_are_the_base_bit_for_bit(
     assert np.array_equal(none, base)
     assert not np.array_equal(half, base)
     assert not np.array_equal(half, full)
+
+
+def test_a_file_without_alphas_is_drawn_as_if_each_were_the_rank(
+    generator: Generator, request_one: ImageRequest, lora: Path, tmp_path: Path
+) -> None:
+    said = load_file(lora)
+    bare = {key: tensor for key, tensor in said.items() if not key.endswith(".alpha")}
+    ranks = {
+        key: np.asarray(bare[key.replace(".alpha", ".lora_down.weight")].shape[0], np.float32)
+        for key in said.keys() - bare.keys()
+    }
+    write_lora(tmp_path / "bare.safetensors", bare, {})
+    write_lora(tmp_path / "full.safetensors", bare | ranks, {})
+    pictures = draw(
+        generator, *(replace(request_one, lora=tmp_path / f"{name}.safetensors") for name in ("bare", "full"))
+    )
+    assert ranks
+    assert np.array_equal(*pictures)
+    assert not np.array_equal(pictures[0], draw(generator, request_one)[0])
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -236,6 +238,21 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(web: Web) -
     with pytest.raises(UserError, match=r"models/base: 1000000000\.0 GB are needed and .* GB are free; make room"):
         get(model(files=files))
     assert not web.asked
+
+
+def test_room_is_asked_for_what_is_still_to_come_and_not_for_what_lies_there(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = 2_000  # bytes that the disk still takes: the weights alone are 102,400
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=left))
+    with pytest.raises(UserError, match="are needed and"):
+        get(model())
+    part = STAGING / "unet/weights.safetensors.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(FILES["unet/weights.safetensors"][: -left // 2])
+    get(model())
+    assert content() == FILES
+    assert len(web.ranges) == 1
 
 
 def test_two_processes_do_not_fetch_the_same_model(web: Web) -> None:

@@ -56,6 +56,20 @@ def test_versions_folders_and_revisions_are_found(write_run: WriteRun, tmp_path:
     assert found == {"v2": "v2", "../other": "other", "HEAD": "first", ".": "now", str(V2): "v2"}
 
 
+def test_a_revision_is_read_in_this_workspace_s_own_folder_of_the_repository(
+    write_run: WriteRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("init", "--quiet")
+    for folder, version in (("metrics", "root"), ("ada/metrics", "ada"), ("bea/metrics", "bea")):
+        write_run(Path(folder), version)
+    git("add", ".")
+    git("commit", "--quiet", "-m", "three workspaces in one repository")
+    monkeypatch.chdir("ada")
+    with find_run("HEAD") as folder:
+        assert read_scorecard(folder / "scorecard.json").lora_version == "ada"
+        assert (folder / "per_image.csv").read_bytes() == Path("metrics/per_image.csv").read_bytes()
+
+
 @pytest.mark.parametrize("name", ["v9", "..", "none", "--help", "HEAD~5", "a b", "../nowhere"])
 def test_what_is_no_run_is_refused_with_the_versions_that_exist(write_run: WriteRun, name: str) -> None:
     write_run(V2, "v2")

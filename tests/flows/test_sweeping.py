@@ -1,11 +1,16 @@
 """How a sweep is drawn: who is drawn again, what and what a race saves."""
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
-from planted_sweeps import make_cells, plant
+from planted_sweeps import Planted, make_cells, make_sweep, plant
 
 from stages.contracts.scorecard import Settings
-from stages.flows.sweeping import cell_name
+from stages.contracts.settings import Dataset
+from stages.flows.scoring import Score, Shot
+from stages.flows.sweeping import Sheet, cell_name, run_sweep
 
 FIRST, FRESH = 2 * 6, 2 * 8  # pictures of a cell: prompts and seeds
 
@@ -58,6 +63,27 @@ def test_a_race_chooses_what_the_grid_chooses_with_fewer_pictures() -> None:
     ]
     assert dropped
     assert all(raced.ranked.index(cell) > raced.ranked.index(raced.chosen) for cell in dropped)
+
+
+class Unsteady(Planted):
+    """A strength of 0.5 swings from picture to picture, so that little can be said against it."""
+
+    def score(self, shots: Sequence[Shot]) -> Iterator[Score]:
+        for shot in shots:
+            self.noise = 0.3 if shot.request.strength == 0.5 else 0.0001
+            yield from super().score([shot])
+
+
+def test_what_a_race_dropped_ranks_behind_all_that_it_left_however_good_it_looked() -> None:
+    strengths = {1.0: 0.7, 0.8: 0.69, 0.5: 0.55}  # the second is a little worse for sure, the third perhaps far worse
+    cells = [cell.model_copy(update={"strength": s}) for cell in make_cells([100], guidance=(2.0,)) for s in strengths]
+    dataset = Dataset(name="persona", photos=Path("photos"), trigger="amira", class_word="woman")
+    sweep = make_sweep(strategy="race", seeds=range(1, 3), block=2)
+    sheet = Sheet(cells, sweep, dataset, Path())
+    outcome = run_sweep(sheet, Unsteady(lambda cell: strengths[cell.strength]), sweep)  # type: ignore[arg-type]
+    assert outcome.means[1] > outcome.means[2]
+    assert outcome.leaders == (0, 2)
+    assert outcome.ranked == (0, 2, 1)
 
 
 def test_a_race_s_order_is_its_seed_s() -> None:

@@ -15,6 +15,7 @@ from miniature.places import DEVELOPMENT, WEIGHTS
 from stages.__main__ import app
 from stages.flows.code import ROOT
 from stages.runtime.errors import UserError
+from stages.runtime.pictures import mask_path
 
 needs_weights = pytest.mark.skipif(not (WEIGHTS / "base").exists(), reason="needs the miniature's weights")
 PHOTOS = 16
@@ -58,6 +59,8 @@ def write_photos(folder: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     (folder / "shöot 1" / "photo_01.txt").write_text("a portrait of her own making")
+    photo = sorted(place for place in (folder / "shöot 1").iterdir() if place.suffix == ".jpg")[0]
+    mask_path(photo).write_bytes(b"a mask")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,9 @@ def test_photos_and_weights_are_under_dvc_and_never_in_git(workspace: Path) -> N
     assert {"data/photos.dvc", "models/miniature.dvc"} <= set(tracked)
     assert not [path for path in tracked if path.startswith(("data/photos/", "models/miniature/"))]
     assert not [path for path in tracked if path.endswith((".jpg", ".png", ".onnx", ".safetensors"))]
-    assert len(list((workspace / "data/photos/shöot 1").iterdir())) == PHOTOS + 1
+    assert len(list((workspace / "data/photos/shöot 1").iterdir())) == PHOTOS + 2
+    (mask,) = (workspace / "data/photos").rglob("*.jpg.mask.png")
+    assert mask.read_bytes() == b"a mask"
     assert (workspace / "data/photos/shöot 1/photo_01.txt").read_text() == "a portrait of her own making"
     assert program(workspace, "dvc", "status", "--quiet", "data/photos.dvc", "models/miniature.dvc").returncode == 0
 
