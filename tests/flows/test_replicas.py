@@ -12,7 +12,6 @@ import yaml
 from workspaces import PARAMS, TRAIN, make_workspace
 
 from stages.contracts.manifest import read_manifest
-from stages.contracts.regularization import write_index
 from stages.contracts.scorecard import Scorecard, read_scorecard, write_scorecard
 from stages.contracts.settings import Thresholds
 from stages.flows.replicas import check_recipe, link_workspace, replicate
@@ -104,8 +103,6 @@ def test_a_replica_is_trained_and_judged_by_the_real_stages(
     make_workspace(tmp_path, steps=())
     shutil.rmtree("base")
     shutil.copytree(tiny_base, "base")
-    Path("data/regularization").mkdir()
-    write_index(Path("data/regularization"), [])
     train = TRAIN | {"prior_batch": 0}
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"train": train}))
     for stage in ("train", "sweep", "eval"):
