@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from stages.contracts.artifact import Closed, read_artifact
 from stages.contracts.paths import CALIBRATION
-from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rate(_Closed):
+class Rate(Closed):
     """How often something happened, with the exact interval of Clopper and Pearson at 95%."""
 
     count: int
@@ -23,7 +19,7 @@ class Rate(_Closed):
     high: float
 
 
-class Threshold(_Closed):
+class Threshold(Closed):
     """The similarity that one in so many other people reaches, as far as the sample knows it."""
 
     far: float = Field(description="the false accept rate that is wanted")
@@ -34,7 +30,7 @@ class Threshold(_Closed):
     needed: int = Field(description="other people that an interval at both ends takes")
 
 
-class JudgeCalibration(_Closed):
+class JudgeCalibration(Closed):
     """One judge.  Scores are mean cosines to the holdout photos, as of pictures."""
 
     threshold: float = Field(description="thresholds.face_pass or second_pass")
@@ -48,7 +44,7 @@ class JudgeCalibration(_Closed):
     warnings: list[str]
 
 
-class Calibration(_Closed):
+class Calibration(Closed):
     """Genuine against impostor scores of one person under both judges."""
 
     dataset: str
@@ -70,10 +66,4 @@ def read_calibration(path: Path = CALIBRATION) -> Calibration:
     Raises:
         UserError: when it is missing or does not follow the schema.
     """
-    try:
-        return Calibration.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(path, "not found", "run `dvc repro eval`") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "run `dvc repro eval`") from None
+    return read_artifact(Calibration, path, "run `dvc repro eval`")

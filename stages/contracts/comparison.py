@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from stages.contracts.artifact import Closed, read_artifact
 from stages.contracts.paths import COMPARISON
 from stages.contracts.scorecard import Cell, Interval
-from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
 
 Verdict = Literal["IMPROVED", "REGRESSED", "EQUIVALENT", "INCONCLUSIVE"]
@@ -22,11 +22,7 @@ EVENTS = frozenset({"passed", "face_found"})  # 0 or 1 in every picture
 JUDGED = ("similarity", "second_similarity")  # the same pictures by two face judges
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RecipeComparison(_Closed):
+class RecipeComparison(Closed):
     """The same of the recipes, whatever seed they are trained with; known once one of them was trained twice."""
 
     delta: float = Field(description="candidate minus baseline, mean over trainings and prompts")
@@ -38,7 +34,7 @@ class RecipeComparison(_Closed):
     detectable: float | None = Field(description="smallest true difference of the recipes seen with 80% power")
 
 
-class MetricComparison(_Closed):
+class MetricComparison(Closed):
     """One metric under both versions.  Without a baseline only ``candidate`` has a value."""
 
     metric: str
@@ -59,7 +55,7 @@ class MetricComparison(_Closed):
     recipe: RecipeComparison | None = Field(None, description="null: neither recipe was trained with other seeds")
 
 
-class ConfigDifference(_Closed):
+class ConfigDifference(Closed):
     """A setting in which the two versions differ; null where one of them lacks it."""
 
     key: str
@@ -67,7 +63,7 @@ class ConfigDifference(_Closed):
     candidate: Any
 
 
-class Version(_Closed):
+class Version(Closed):
     """What a version is, and the figures that are compared without a test."""
 
     name: str
@@ -79,14 +75,14 @@ class Version(_Closed):
     trainings: int = Field(1, description="LoRAs of this recipe that were scored: itself and its replicas")
 
 
-class Recommendation(_Closed):
+class Recommendation(Closed):
     """What to do, and why in one sentence."""
 
     action: Literal["adopt", "keep", "undecided"]
     reason: str
 
 
-class Comparison(_Closed):
+class Comparison(Closed):
     """The candidate against the baseline."""
 
     comparable: bool = Field(description="false: there is no baseline, nothing was compared")
@@ -121,12 +117,4 @@ def read_comparison(path: Path = COMPARISON) -> Comparison:
     Raises:
         UserError: when it is missing or does not follow the schema.
     """
-    try:
-        return Comparison.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(path, "not found", "run `dvc repro compare`") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "run `dvc repro compare`"
-        ) from None
+    return read_artifact(Comparison, path, "run `dvc repro compare`")

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from stages.contracts.artifact import Closed
 
 JudgeName = Literal["faces", "second"]
 # What a mode shows the generator: both know a face by InsightFace's embedding, the face pack's own.
@@ -14,18 +16,14 @@ def gating_judge(mode: str) -> JudgeName:
     return "second" if CONDITIONED.get(mode) == "faces" else "faces"
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Interval(_Closed):
+class Interval(Closed):
     """A bootstrap percentile interval."""
 
     low: float
     high: float
 
 
-class Ends(_Closed):
+class Ends(Closed):
     """The two ends of the likeness ruler of one pose, as raw cosines under one judge."""
 
     base: float = Field(description="mean similarity of the base model's pictures: 0 on the ruler")
@@ -34,7 +32,7 @@ class Ends(_Closed):
     pictures: int = Field(description="the base model's pictures of this pose")
 
 
-class Anchors(_Closed):
+class Anchors(Closed):
     """The two ends of the likeness ruler, as raw cosines under one judge."""
 
     base: float = Field(description="mean similarity of the base model's pictures: 0 on the ruler")
@@ -44,7 +42,7 @@ class Anchors(_Closed):
     )
 
 
-class PoseFigures(_Closed):
+class PoseFigures(Closed):
     """A version's pictures of one pose."""
 
     images: int
@@ -54,7 +52,7 @@ class PoseFigures(_Closed):
     second_likeness_interval: Interval
 
 
-class Agreement(_Closed):
+class Agreement(Closed):
     """Whether the two face judges say the same of the version's pictures."""
 
     images: int = Field(description="pictures with a face: without one both say 0")
@@ -69,7 +67,7 @@ class Agreement(_Closed):
     alarm: bool = Field(description="conditioned on one of two judges that disagree: believe the other one")
 
 
-class Diversity(_Closed):
+class Diversity(Closed):
     """How much pictures differ from each other: 0 where all are one; null where there was nothing to compare."""
 
     within: float | None = Field(description="mean CLIP distance (1 - cosine) of pictures of one prompt")
@@ -84,7 +82,7 @@ class Diversity(_Closed):
     pose_real: float | None
 
 
-class Memorisation(_Closed):
+class Memorisation(Closed):
     """How close the pictures come to training photos."""
 
     share: float = Field(description="of the version's pictures, memorised")
@@ -94,7 +92,7 @@ class Memorisation(_Closed):
     photos: int = Field(description="real photos whose closeness to other training photos set the limit")
 
 
-class Flag(_Closed):
+class Flag(Closed):
     """Something that likeness alone does not show."""
 
     name: Literal["copying", "wrong_identity", "leaking", "memorising"]

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from stages.contracts.artifact import read_artifact
 from stages.contracts.paths import MANIFEST
-from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
 
 
@@ -96,10 +96,4 @@ def read_manifest(path: Path = MANIFEST) -> Manifest:
     Raises:
         UserError: when it is missing or does not follow the schema.
     """
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(path, "not found", "run `dvc repro manifest`") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "write it again") from None
+    return read_artifact(Manifest, path, "run `dvc repro manifest`", spoilt="write it again")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
+from stages.contracts.artifact import first_problem
 from stages.contracts.paths import REGISTRY, SEEN
 from stages.contracts.settings import Section, parse, read_yaml
 from stages.runtime.errors import UserError
@@ -104,8 +105,7 @@ def read_seen(path: Path = SEEN) -> Seen:
     try:
         return TypeAdapter(Seen).validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "take it from git") from None
+        raise UserError(path, first_problem(error), "take it from git") from None
 
 
 def write_seen(seen: Seen, path: Path = SEEN) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from stages.contracts.artifact import first_problem
 from stages.contracts.paths import REGULARIZATION
 from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
@@ -40,8 +41,7 @@ def read_regularization(folder: Path = REGULARIZATION) -> list[ClassImage]:
     except FileNotFoundError:
         raise UserError(folder / INDEX, "not found", TODO) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(folder / INDEX, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", TODO) from None
+        raise UserError(folder / INDEX, first_problem(error), TODO) from None
     for image in images:
         if not (folder / image.file).is_file():
             raise UserError(folder / image.file, "listed in the index, but not there", TODO)

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from stages.contracts.artifact import read_artifact
 from stages.contracts.findings import (
     Agreement,
     Anchors,
@@ -16,7 +17,6 @@ from stages.contracts.findings import (
     PoseFigures,
 )
 from stages.contracts.paths import SCORECARD, SWEEP_CHOICE
-from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
 
 __all__ = ["Anchors", "Interval"]
@@ -168,24 +168,13 @@ class Scorecard(BaseModel):
         return [flag for flag in self.flags if flag.raised]
 
 
-def _read(model: type[BaseModel], path: Path, todo: str) -> Any:
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(path, "not found", todo) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", todo) from None
-
-
 def read_scorecard(path: Path = SCORECARD) -> Scorecard:
     """Read a scorecard.
 
     Raises:
         UserError: when it is missing or does not follow the schema.
     """
-    scorecard: Scorecard = _read(Scorecard, path, "run `dvc repro eval`")
-    return scorecard
+    return read_artifact(Scorecard, path, "run `dvc repro eval`")
 
 
 def write_scorecard(scorecard: Scorecard, path: Path = SCORECARD) -> None:
@@ -199,8 +188,7 @@ def read_choice(path: Path = SWEEP_CHOICE) -> Choice:
     Raises:
         UserError: when it is missing or does not follow the schema.
     """
-    choice: Choice = _read(Choice, path, "run `dvc repro sweep`")
-    return choice
+    return read_artifact(Choice, path, "run `dvc repro sweep`")
 
 
 def write_choice(choice: Choice, path: Path = SWEEP_CHOICE) -> None:
