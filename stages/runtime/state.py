@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from stages.runtime.errors import UserError
 
 KEPT = 4  # unfinished pieces of work per stage
 GONE = ".gone-"
-_STARTED_BY = os.getppid()
+
+
+def _above() -> list[int]:
+    """The programs that this one runs under, nearest first: a shell that dvc may have put between, dvc, ..."""
+    return [process.pid for process in psutil.Process().parents()]
+
+
+_STARTED_BY = _above()
 
 
 def cache_folder(state_dir: Path | None) -> Path:
@@ -31,8 +39,8 @@ def find_work(state_dir: Path | None, stage: str, fingerprint: str) -> Path:
 def work_folder(state_dir: Path | None, stage: str, fingerprint: str) -> Iterator[Path]:
     """The folder of one stage's unfinished work, locked; removed when the block ends well, kept when it does not.
 
-    It is kept too when the program that started this one (dvc) is gone: nobody takes the result then, and who asks for
-    it again finds it finished.
+    It is kept too when a program that this one was started under (dvc) is gone: nobody takes the result then, and who
+    asks for it again finds it finished.
 
     Args:
         state_dir: ``machine.state_dir``.
@@ -57,7 +65,7 @@ def work_folder(state_dir: Path | None, stage: str, fingerprint: str) -> Iterato
         folder.touch()  # the newest, when old ones are counted
         _prune(folder)
         yield folder
-        if os.getppid() == _STARTED_BY:
+        if _above() == _STARTED_BY:
             _remove(folder)
     finally:
         lock.release()
