@@ -19,12 +19,12 @@ import pandas as pd
 from miniature.sweep_study import RECORDED
 from miniature.trial import ALONE, make_workspace, recipe_params, run_stage
 from stages.contracts.paths import PARAMS
-from stages.contracts.settings import Dataset, Judges, Machine, Sweep, read_yaml
+from stages.contracts.settings import Machine, Sweep, read_yaml
 from stages.flows.scoring import open_studio
 from stages.flows.sweeping import Sheet
 from stages.reports.tables import write_table
 from stages.runtime.files import write_text
-from stages.sweep import choose_checkpoints, make_grid
+from stages.sweep import Params, choose_checkpoints, make_grid
 
 WORLDS = (("dev1", 1), ("dev3", 3))  # identity and training seed
 SEEDS = tuple(range(101, 117))
@@ -37,12 +37,12 @@ def record(sections: dict[str, Any], seeds: tuple[int, ...] = SEEDS) -> list[dic
     Args:
         sections: of the params.yaml of the working directory.
     """
-    dataset, judges, machine = Dataset(**sections["dataset"]), Judges(**sections["judges"]), Machine(threads=1)
+    params = Params(**{name: sections[name] for name in Params.model_fields})
     sweep = Sweep(**sections["sweep"] | {"seeds": seeds[:1], "confirm_seeds": seeds[1:]})
-    cells = make_grid(sweep, choose_checkpoints(dataset.name, sweep.checkpoints))
-    sheet = Sheet(cells, sweep, dataset, DRAWN)
+    cells = make_grid(sweep, choose_checkpoints(params.dataset.name, sweep.checkpoints))
+    sheet = Sheet(cells, sweep, params.dataset, DRAWN)
     instances = sorted(sheet.first + sheet.fresh)
-    with open_studio(sweep, dataset, judges, machine, sheet.every_shot(), DRAWN) as studio:
+    with open_studio(params, sweep, Machine(threads=1), sheet.every_shot(), DRAWN) as studio:
         scores_CN = sheet.draw(studio, range(len(cells)), instances, "record")
     return [
         {"checkpoint": cell.checkpoint, "guidance": cell.guidance, "strength": cell.strength}

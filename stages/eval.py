@@ -14,7 +14,7 @@ from stages.contracts.manifest import Manifest, read_manifest
 from stages.contracts.paths import EVAL_IMAGES, EVAL_MONTAGE, PER_IMAGE, REGULARIZATION, REPORT
 from stages.contracts.regularization import ClassImage, read_regularization
 from stages.contracts.scorecard import PER_IMAGE_COLUMNS, Choice, Scorecard, Settings, read_choice, write_scorecard
-from stages.contracts.settings import Dataset, Eval, Judges, Section, Thresholds, read_machine, read_params
+from stages.contracts.settings import ComfyUI, Dataset, Eval, Judges, Section, Thresholds, read_machine, read_params
 from stages.flows.calibration import calibrate
 from stages.flows.findings import warn_of_references
 from stages.flows.judged import Judged, Photos, Rulers, measure_rulers
@@ -37,6 +37,7 @@ class Params(Section):
 
     dataset: Dataset
     eval: Eval
+    comfyui: ComfyUI
     judges: Judges
     thresholds: Thresholds
 
@@ -44,11 +45,13 @@ class Params(Section):
 def plan_sets(choice: Choice, params: Params) -> dict[str, list[Shot]]:
     """What to draw: the base model alone first, then the LoRA with the chosen settings, with the trigger and without.
 
-    Prompts, seeds and starting noise are the same, but for the trigger.
+    Prompts, seeds and starting noise are the same, but for the trigger.  Without it nothing else conditions the face:
+    a photo would draw the person whatever the LoRA knows.
     """
     chosen = Settings(**choice.best.model_dump(include=set(Settings.model_fields)))
-    alone = {"lora": "", "mode": "lora", "guidance": params.eval.base_guidance, "sampler": params.eval.base_sampler}
-    cells = {"base": chosen.model_copy(update=alone), "lora": chosen, "class": chosen}
+    alone = {"lora": "", "guidance": params.eval.base_guidance, "sampler": params.eval.base_sampler}
+    bare = {"mode": "lora", "reference": ""}
+    cells = {"base": chosen.model_copy(update=bare | alone), "lora": chosen, "class": chosen.model_copy(update=bare)}
     nameless = tuple(without_trigger(prompt, params.dataset) for prompt in params.eval.prompts)
     protocols = dict.fromkeys(cells, params.eval) | {"class": params.eval.model_copy(update={"prompts": nameless})}
     return {name: plan(cell, protocols[name], params.dataset, EVAL_IMAGES / name) for name, cell in cells.items()}
@@ -115,7 +118,7 @@ def main() -> None:
     manifest, choice, others = read_manifest(), read_choice(), read_regularization()
     origin, sets = describe_origin(choice, manifest, **dict(params)), plan_sets(choice, params)
     shots = [shot for some in sets.values() for shot in some]
-    with open_studio(params.eval, params.dataset, params.judges, machine, shots, EVAL_IMAGES) as studio:
+    with open_studio(params, params.eval, machine, shots, EVAL_IMAGES) as studio:
         judged, rulers = judge_sets(studio, sets, params, manifest, others)
         card = write_findings(judged, rulers, origin, manifest, params)
         write_png(EVAL_MONTAGE, show(sets, params, manifest))

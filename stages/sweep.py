@@ -23,7 +23,8 @@ from stages.contracts.paths import (
     SWEEP_TOP10,
 )
 from stages.contracts.scorecard import Settings, write_choice
-from stages.contracts.settings import Dataset, Judges, Section, Sweep, Thresholds, read_machine, read_params
+from stages.contracts.settings import ComfyUI, Dataset, Judges, Section, Sweep, Thresholds, read_machine, read_params
+from stages.flows.conditioning import choose_reference
 from stages.flows.nearest_photos import measure_nearest
 from stages.flows.scoring import Studio, open_studio
 from stages.flows.sweep_tables import (
@@ -50,6 +51,7 @@ class Params(Section):
 
     dataset: Dataset
     sweep: Sweep
+    comfyui: ComfyUI
     judges: Judges
     thresholds: Thresholds
 
@@ -68,13 +70,13 @@ def choose_checkpoints(name: str, steps: Sequence[int]) -> dict[int, Path]:
     return {step: path for step, path in saved.items() if not steps or step in steps}
 
 
-def make_grid(sweep: Sweep, checkpoints: dict[int, Path]) -> list[Settings]:
-    """Every cell, models outermost so that each is loaded once."""
+def make_grid(sweep: Sweep, checkpoints: dict[int, Path], reference: Path | None = None) -> list[Settings]:
+    """Every cell, models outermost so that each is loaded once; ``reference``: the photo of modes that have one."""
     axes = product(sweep.bases, sweep.modes, checkpoints.items(), sweep.samplers, sweep.guidance, sweep.strengths)
     return [
         Settings(
             base=base.as_posix(), mode=mode, checkpoint=step, lora=lora.as_posix(), guidance=guidance, sampler=sampler,
-            strength=strength,
+            strength=strength, reference="" if mode == "lora" or reference is None else reference.as_posix(),
         )
         for base, mode, (step, lora), sampler, guidance, strength in axes
     ]  # fmt: skip
@@ -112,10 +114,11 @@ def write_results(sheet: Sheet, outcome: Outcome, losses: dict[int, float], stud
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
-    cells = make_grid(params.sweep, choose_checkpoints(params.dataset.name, params.sweep.checkpoints))
+    checkpoints = choose_checkpoints(params.dataset.name, params.sweep.checkpoints)
+    cells = make_grid(params.sweep, checkpoints, choose_reference(params.comfyui, params.dataset, read_manifest()))
     losses, sheet = read_holdout_losses(), Sheet(cells, params.sweep, params.dataset)
     shots = sheet.every_shot()
-    with open_studio(params.sweep, params.dataset, params.judges, machine, shots, SWEEP_IMAGES) as studio:
+    with open_studio(params, params.sweep, machine, shots, SWEEP_IMAGES) as studio:
         write_results(sheet, run_sweep(sheet, studio, params.sweep), losses, studio, params)
 
 

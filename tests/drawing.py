@@ -23,6 +23,7 @@ class Drawing:
 
     modes = frozenset({"lora"})
     samplers = frozenset({"euler", "ddim"})
+    identity = ""
     drawn = 0  # pictures, by all instances
     stop_at: int | None = None  # is killed when so many are drawn
 

@@ -252,11 +252,11 @@ def test_the_protocol_depends_on_the_photos_and_on_their_sides(result: Result) -
         update={"images": [*manifest.images[1:], manifest.images[0].model_copy(update={"split": "train"})]}
     )
     params = parse(evaluation.Params, {n: PARAMS[n] for n in ("dataset", "eval", "judges", "thresholds")})
-    assert protocol_hash(params.eval, params.dataset, params.judges, turned) != result[0].protocol
+    assert protocol_hash(params.eval, params.comfyui, params.dataset, params.judges, turned) != result[0].protocol
     for side in ("train", "holdout"):
         gone = manifest.side(side)[0]
         fewer = manifest.model_copy(update={"images": [photo for photo in manifest.images if photo != gone]})
-        assert protocol_hash(params.eval, params.dataset, params.judges, fewer) != result[0].protocol
+        assert protocol_hash(params.eval, params.comfyui, params.dataset, params.judges, fewer) != result[0].protocol
 
 
 def test_a_run_s_name_follows_from_what_went_in(result: Result) -> None:

@@ -32,6 +32,7 @@ PARAMS: dict[str, Any] = {
     "sweep": DRAW | {"bases": ["base"], "guidance": [2.0, 3.0], "strengths": [0.5, 1.0], "seeds": [1, 2],
                       "confirm_seeds": [3, 4]},
     "eval": DRAW | {"seeds": [11, 12], "bootstrap": 200, "prompts": [*DRAW["prompts"], "{trigger}, a {class_word}"]},
+    "comfyui": {},
     "judges": JUDGES,
     "thresholds": {},
     "machine": {"threads": 1, "state_dir": "state"},

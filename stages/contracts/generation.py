@@ -24,6 +24,8 @@ class ImageRequest:
     width: int = 1024
     height: int = 1024
     negative_prompt: str = ""
+    reference: Path | None = None  # photo that conditions the face, in modes that have one
+    vae_tile: int | None = None  # px; None: decoded whole
 
 
 class Generator(Protocol):
@@ -31,6 +33,9 @@ class Generator(Protocol):
 
     modes: frozenset[str]
     samplers: frozenset[str]
+    identity: (
+        str  # what else decides pictures, besides settings and code: workflows, versions of servers; "" for nothing
+    )
 
     def generate(self, requests: Sequence[ImageRequest]) -> Iterator[np.ndarray]:
         """Yield one uint8 (height, width, 3) RGB array per request, in order."""

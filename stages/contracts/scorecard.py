@@ -60,6 +60,7 @@ class Settings(BaseModel):
     guidance: float
     sampler: str
     strength: float
+    reference: str = Field("", description="photo that conditioned the face; empty where the mode has none")
 
 
 class Cell(Settings):

@@ -1,6 +1,7 @@
 """What every section of params.yaml is made of: closed, frozen models and the ranges that they share."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -19,6 +20,18 @@ def _a_door(name: str) -> str:
 
 Door = Annotated[str, AfterValidator(_a_door)]
 """``module:Class``: the one door for a backend of the user's own."""
+
+
+def _an_address(address: str) -> str:
+    address = address.rstrip("/")
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("not an address such as http://127.0.0.1:8188")
+    return address
+
+
+Url = Annotated[str, AfterValidator(_an_address)]
+"""The address of a server, without a slash at its end."""
 
 
 def _a_word(word: str) -> str:

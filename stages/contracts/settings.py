@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
+from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
-from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Word
+from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Word
 from stages.contracts.sweep_settings import Draw, Sweep
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Sweep", "TextImage", "Thresholds",
-    "Train", "Weights",
+    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Sweep", "TextImage",
+    "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
 
@@ -127,11 +128,25 @@ class Machine(Section):
         1, description="processes that share each training batch, one GPU or threads / processes CPU threads each"
     )
     save_seconds: Annotated[float, Field(ge=0)] = Field(60.0, description="between saves of a training's state")
+    offload: bool = Field(
+        False, description="diffusers on CUDA: keep on the GPU only the model that is at work; less memory, slower"
+    )
+    comfyui_urls: tuple[Url, ...] = Field(
+        ("http://127.0.0.1:8188",), min_length=1, description="ComfyUI servers that share the pictures"
+    )
+    comfyui_loras: Path | None = Field(
+        None,
+        description="folder that every server has as models/loras; null: ask the server, which must be on this machine",
+    )
+    comfyui_patience: Positive = Field(
+        120.0, description="seconds without an answer of any ComfyUI server after which the run stops"
+    )
     state_dir: Path | None = Field(None, description="where interrupted work is kept; default the user's cache folder")
 
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
+    "comfyui": ComfyUI,
     "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections

@@ -1,23 +1,30 @@
 """The ``sweep`` section: which settings are drawn, on which seeds they are ranked and on which confirmed."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from stages.contracts.section import Count, Door, Sampler, Section, Seed
 
 Mode = Literal["lora", "lora+instantid", "lora+ipadapter"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
 class Draw(Section):
     """How pictures are drawn, in sweep and eval alike."""
 
-    backend: Literal["diffusers"] | Door = Field("diffusers", description="who draws")
+    backend: Literal["diffusers", "comfyui"] | Door = Field("diffusers", description="who draws")
     resolution: Count = Field(1024, description="side of a picture, px")
     steps: Count = Field(30, description="sampler steps per picture")
     negative_prompt: str = Field("", description="what the pictures should not show")
-    micro_batch: Count = Field(4, description="pictures per forward pass, padded to this size")
+    micro_batch: Count = Field(
+        4, description="pictures per forward pass, padded to this size; ComfyUI draws one at a time"
+    )
+    vae_tile: Annotated[int, Field(ge=64, multiple_of=64)] | None = Field(
+        None,
+        description="px; decode pictures in tiles of this side, which saves memory and changes pixels; null: whole",
+    )
 
 
 class Sweep(Draw):
@@ -25,7 +32,7 @@ class Sweep(Draw):
 
     bases: tuple[Path, ...] = Field(min_length=1, description="base model folders")
     modes: tuple[Mode, ...] = Field(
-        ("lora",), description="what conditions a picture besides the prompt; the diffusers backend knows lora alone"
+        ("lora",), description="what conditions a picture besides the prompt; backend diffusers knows lora alone"
     )
     checkpoints: tuple[int, ...] = Field((), description="training steps; empty: every checkpoint that was saved")
     guidance: tuple[Annotated[float, Field(ge=1)], ...] = Field(

@@ -13,7 +13,7 @@ from stages.contracts.manifest import Manifest
 from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import protocol_hash
 from stages.contracts.scorecard import Choice, Scorecard, Settings
-from stages.contracts.settings import Dataset, Eval, Judges, Thresholds
+from stages.contracts.settings import ComfyUI, Dataset, Eval, Judges, Thresholds
 from stages.flows.findings import (
     describe_poses,
     interval_of,
@@ -43,7 +43,14 @@ def training_params(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def describe_origin(
-    choice: Choice, manifest: Manifest, *, eval: Eval, dataset: Dataset, judges: Judges, thresholds: Thresholds
+    choice: Choice,
+    manifest: Manifest,
+    *,
+    eval: Eval,
+    comfyui: ComfyUI,
+    dataset: Dataset,
+    judges: Judges,
+    thresholds: Thresholds,
 ) -> dict[str, Any]:
     """The scorecard's fields that say what was judged, by what, under which settings.
 
@@ -52,7 +59,7 @@ def describe_origin(
     """
     lora = Path(choice.best.lora)
     header = read_header(lora)
-    sha256, protocol = hash_file(lora), protocol_hash(eval, dataset, judges, manifest)
+    sha256, protocol = hash_file(lora), protocol_hash(eval, comfyui, dataset, judges, manifest)
     bars = thresholds.model_dump(mode="json")
     chosen = choice.best.model_dump(mode="json", include=set(Settings.model_fields))
     return {

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from stages.contracts.manifest import Photo, read_manifest
 from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import fill
 from stages.contracts.scorecard import Settings
-from stages.contracts.settings import Dataset, Draw, Eval, Judges, Machine, Sweep
+from stages.contracts.settings import ComfyUI, Dataset, Draw, Eval, Judges, Machine, Sweep
 from stages.flows.sights import Instruments, Sight, look, open_instruments
 from stages.measures.identity import similarities
 from stages.measures.skin import (
@@ -87,6 +87,7 @@ def request_of(cell: Settings, draw: Draw, prompt: str, seed: int) -> ImageReque
         prompt=prompt, seed=seed, base=Path(cell.base), lora=Path(cell.lora) if cell.lora else None,
         strength=cell.strength, mode=cell.mode, guidance=cell.guidance, sampler=cell.sampler, steps=draw.steps,
         width=draw.resolution, height=draw.resolution, negative_prompt=draw.negative_prompt,
+        reference=Path(cell.reference) if cell.reference else None, vae_tile=draw.vae_tile,
     )  # fmt: skip
 
 
@@ -219,18 +220,37 @@ class Studio:
         return score(images, [shot.shows for shot in shots], self.references, self.instruments)
 
 
+class Drawn(Protocol):
+    """The sections of a stage that draws and judges."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+    @property
+    def judges(self) -> Judges: ...
+    @property
+    def comfyui(self) -> ComfyUI: ...
+
+
 @contextmanager
 def open_studio(
-    settings: Sweep | Eval, dataset: Dataset, judges: Judges, machine: Machine, shots: Sequence[Shot], folder: Path
+    params: Drawn, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot], folder: Path
 ) -> Iterator[Studio]:
     """Check everything that ``shots`` need, measure the holdout photos, and empty ``folder`` for the pictures.
+
+    Args:
+        params: the stage's sections.
+        settings: the one among them that says how pictures are drawn.
+        machine: what draws and judges.
+        shots: all that may be drawn.
+        folder: where the pictures go.
 
     Raises:
         UserError: before anything is deleted or drawn.
     """
-    generator = open_generator(settings.backend, machine, settings.micro_batch)
+    dataset = params.dataset
+    generator = open_generator(settings.backend, machine, settings.micro_batch, params.comfyui)
     check_can_draw(generator, shots)
-    instruments = open_instruments(judges, machine)
+    instruments = open_instruments(params.judges, machine)
     holdout = read_manifest().side("holdout")
     if not holdout:
         raise UserError(MANIFEST, "no holdout photos to compare with", "raise dataset.holdout_min")
@@ -246,7 +266,8 @@ def open_studio(
 def _fingerprint(generator: Generator, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
     """The hash of everything that a picture depends on."""
     code = describe_code(type(generator))
-    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code]
+    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code, generator.identity]
     requests = [shot.request for shot in shots]
-    models = sorted({path for request in requests for path in (request.base, request.lora) if path is not None})
+    named = {path for request in requests for path in (request.base, request.lora, request.reference)}
+    models = sorted(path for path in named if path is not None)
     return hash_json([drawn_by, [_values(r) for r in requests], [hash_path(path) for path in models]])

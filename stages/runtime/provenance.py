@@ -20,6 +20,11 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def hash_bytes(data: bytes) -> str:
+    """sha256 of some bytes, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def hash_json(value: Any) -> str:
     """sha256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,10 +1,10 @@
-"""Who draws pictures: diffusers in this process, or a class of the user's own."""
+"""Who draws pictures: diffusers in this process, ComfyUI servers, or a class of the user's own."""
 
 from stages.contracts.generation import Generator
-from stages.contracts.settings import Machine
+from stages.contracts.settings import ComfyUI, Machine
 
 
-def open_generator(backend: str, machine: Machine, micro_batch: int) -> Generator:
+def open_generator(backend: str, machine: Machine, micro_batch: int, comfyui: ComfyUI | None = None) -> Generator:
     """The generator that ``backend`` names; a class of the user's own is called with ``machine`` and ``micro_batch``.
 
     Raises:
@@ -15,6 +15,10 @@ def open_generator(backend: str, machine: Machine, micro_batch: int) -> Generato
             from stages.backends.generate.diffusers import DiffusersGenerator
 
             return DiffusersGenerator(machine, micro_batch)
+        case "comfyui":
+            from stages.backends.generate.comfyui.generator import ComfyGenerator
+
+            return ComfyGenerator(machine, comfyui or ComfyUI())
         case door:
             from stages.backends.door import load_class
 

@@ -41,14 +41,19 @@ class Group(NamedTuple):
     guidance: float
     width: int
     height: int
+    vae_tile: int | None
 
 
 class Base:
     """One base model, loaded, with at most one LoRA in its weights."""
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, offload: bool) -> None:
         on_gpu = device.startswith("cuda")
-        self.pipeline = open_pipeline(folder, torch.float16 if on_gpu else torch.float32).to(device)
+        self.pipeline = open_pipeline(folder, torch.float16 if on_gpu else torch.float32)
+        if on_gpu and offload:
+            self.pipeline.enable_model_cpu_offload(device=device)
+        else:
+            self.pipeline.to(device)
         if on_gpu:
             self.pipeline.unet.to(memory_format=torch.channels_last)
             self.pipeline.vae.enable_slicing()  # large pictures, decoded in float32, do not fit together
@@ -86,7 +91,8 @@ class Base:
         """
         if (prompt, negative) not in self.prompts:
             names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-            values = self.pipeline.encode_prompt(prompt, negative_prompt=negative or None, device=self.pipeline.device)
+            device = self.pipeline._execution_device
+            values = self.pipeline.encode_prompt(prompt, negative_prompt=negative or None, device=device)
             self.prompts[prompt, negative] = dict(zip(names, values, strict=True))
         return self.prompts[prompt, negative]
 
@@ -104,6 +110,7 @@ class Base:
         shape = (pipeline.unet.config.in_channels, height, width)
         noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         pipeline.scheduler = open_sampler(group.sampler, self.noise)
+        self._decode_in(group.vae_tile)
         arguments: dict[str, Any] = {name: torch.cat([e[name] for e in embedded]) for name in embedded[0]}
         pictures = pipeline(
             **arguments, latents=noise.to(pipeline.unet.dtype), generator=generators, height=group.height,
@@ -113,12 +120,20 @@ class Base:
             raise UserError(group.base, f"drew a picture that is not finite ({group.sampler})", "try another sampler")
         return (pictures * 255).round().astype(np.uint8)
 
+    def _decode_in(self, tile: int | None) -> None:
+        """Decode pictures whole, or in tiles of ``tile`` px."""
+        vae = self.pipeline.vae
+        vae.use_tiling = tile is not None
+        if tile is not None:
+            vae.tile_sample_min_size, vae.tile_latent_min_size = tile, tile // self.pipeline.vae_scale_factor
+
 
 class DiffusersGenerator:
     """See contracts.generation.Generator."""
 
     modes = frozenset({"lora"})
     samplers = SAMPLERS
+    identity = ""
 
     def __init__(self, machine: Machine, micro_batch: int) -> None:
         self.machine, self.micro_batch = machine, micro_batch
@@ -166,7 +181,7 @@ class DiffusersGenerator:
         torch.set_num_threads(self.machine.threads)
         if self.opened is None or self.opened[0] != folder:
             self.opened = None  # one base at a time: two may not fit
-            self.opened = (folder, Base(folder, self.machine.device))
+            self.opened = (folder, Base(folder, self.machine.device, self.machine.offload))
         return self.opened[1]
 
 
@@ -175,5 +190,5 @@ def _group(request: ImageRequest, hashes: dict[Path, str]) -> Group:
     lora = None if request.lora is None or request.strength == 0 else LoraKey(request.lora, hashes[request.lora])
     return Group(
         request.base, lora, request.strength if lora else 0.0, request.sampler, request.steps, request.guidance,
-        request.width, request.height,
+        request.width, request.height, request.vae_tile,
     )  # fmt: skip

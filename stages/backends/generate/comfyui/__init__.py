@@ -1,0 +1,1 @@
+"""Draws with ComfyUI servers: where the users already work."""

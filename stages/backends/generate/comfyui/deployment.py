@@ -1,0 +1,116 @@
+"""What a run needs on a server: its LoRAs, its reference photos, its nodes and its models."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.backends.generate.comfyui.jobs import Job, fill_graph
+from stages.backends.generate.comfyui.preflight import find_graph_problems
+from stages.backends.generate.comfyui.server import Server
+from stages.contracts.lora import read_header
+from stages.runtime.errors import UserError
+from stages.runtime.files import replacing
+from stages.runtime.pictures import read_bytes
+from stages.runtime.provenance import hash_file
+
+NOT_LOADED = "lora key not loaded"
+
+
+class Deployment:
+    """One server, made ready for the jobs of a run."""
+
+    def __init__(self, server: Server, loras: Path | None) -> None:
+        self.server, self.loras = server, loras
+        self.photos: dict[Path, str] = {}
+        self.info: dict[str, dict[str, Any] | None] = {}
+        self.trusted: set[str] = set()  # LoRAs of which all keys were seen to load
+
+    def read_version(self) -> str:
+        """What the server runs, and on what kind of device.
+
+        Raises:
+            Unreachable: when it does not answer.
+        """
+        stats = self.server.stats()
+        system, devices = stats.get("system", {}), stats.get("devices") or [{}]
+        versions = f"ComfyUI {system.get('comfyui_version')}, torch {system.get('pytorch_version')}"
+        return f"{versions}, {devices[0].get('type', 'no device')}"
+
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """Stage LoRAs, upload photos and check every kind of graph of ``jobs``.
+
+        Raises:
+            Unreachable: when the server does not answer.
+            UserError: naming everything that it lacks.
+        """
+        self._stage({job.lora_name: job for job in jobs if job.lora_sha256})
+        for photo in {job.request.reference for job in jobs if "reference" in job.workflow.roles} - {None}:
+            assert photo is not None
+            self.photos[photo] = self.server.upload(read_bytes(photo), f"{hash_file(photo)[:16]}{photo.suffix.lower()}")
+        kinds = {(job.workflow.path, job.base.checkpoint, job.request.sampler, job.lora_sha256): job for job in jobs}
+        problems = [p for job in kinds.values() for p in find_graph_problems(self.graph(job, "check"), self._node_info)]
+        if problems:
+            raise UserError(self.server.url, "; ".join(dict.fromkeys(problems)), "see docs/comfyui.md")
+
+    def graph(self, job: Job, prompt_id: str) -> dict[str, Any]:
+        """The graph of a job as this server must be told it."""
+        photo = self.photos.get(job.request.reference) if job.request.reference else None
+        return fill_graph(job, prompt_id, photo)
+
+    def check_keys(self, job: Job, since: str) -> None:
+        """Make sure that the server loaded every key of a job's LoRA: it passes over others and draws without them.
+
+        Args:
+            job: of which a picture has just been drawn.
+            since: time of the log's last line before it was sent.
+
+        Raises:
+            UserError: naming keys that were not loaded.
+        """
+        sha256 = job.lora_sha256
+        if sha256 is None or sha256 in self.trusted or job.request.lora is None:
+            return
+        lines = [text for time, text in self.server.log_lines() or [] if time > since and NOT_LOADED in text]
+        own = set(read_header(job.request.lora).tensors)
+        lost = sorted({key for text in lines for key in text.replace(NOT_LOADED, " ").split() if key in own})
+        if lost:
+            what = (
+                f"{self.server.url} does not load {len(lost)} of its keys, for example {lost[0]}: it drew without them"
+            )
+            raise UserError(job.request.lora, what, "is it a LoRA for this base, in kohya's names?")
+        self.trusted.add(sha256)
+
+    def last_log_time(self) -> str:
+        """The time of the log's last line; empty where there is none."""
+        lines = self.server.log_lines()
+        return lines[-1][0] if lines else ""
+
+    def _stage(self, wanted: dict[str, Job]) -> None:
+        folder = self._lora_folder() if wanted else None
+        for name, job in wanted.items():
+            source = job.request.lora
+            assert source is not None
+            if folder is not None:
+                place = folder / name
+                if not place.is_file() or hash_file(place) != job.lora_sha256:
+                    with replacing(place) as beside:
+                        shutil.copyfile(source, beside)
+        missing = sorted(set(wanted) - set(self.server.list_models("loras"))) if wanted else []
+        if missing:
+            what = f"does not see the LoRA {missing[0]}" + (f" in {folder}" if folder else "")
+            todo = "set machine.comfyui_loras to the folder that it has as models/loras, or copy the file there"
+            raise UserError(self.server.url, what, todo)
+
+    def _lora_folder(self) -> Path | None:
+        if self.loras is not None:
+            if not self.loras.is_dir():
+                raise UserError("machine.comfyui_loras", f"{self.loras} is no folder", "name ComfyUI's models/loras")
+            return self.loras
+        said = [Path(path) for path in self.server.folders().get("loras", [])]
+        return next((path for path in said if path.is_dir()), None)
+
+    def _node_info(self, name: str) -> dict[str, Any] | None:
+        if name not in self.info:
+            self.info[name] = self.server.node_info(name)
+        return self.info[name]
