@@ -53,8 +53,9 @@ class Job:
 
     @property
     def lora_name(self) -> str:
-        """The LoRA's name on the servers: ComfyUI keeps the weights of a name for ever, so a name must mean one file."""
-        assert self.request.lora is not None and self.lora_sha256 is not None
+        """The LoRA's name on the servers: ComfyUI keeps a name's weights for ever, so a name must mean one file."""
+        assert self.request.lora is not None
+        assert self.lora_sha256 is not None
         return f"{self.request.lora.stem}-{self.lora_sha256[:12]}.safetensors"
 
 

@@ -35,7 +35,7 @@ def _node_problems(
     node: dict[str, Any], described: dict[str, Any], known: dict[str, dict[str, Any] | None]
 ) -> Iterator[tuple[str, str]]:
     inputs = described.get("input", {})
-    for label, wanted in inputs.get("required", {}).items():
+    for label in inputs.get("required", {}):
         if label not in node["inputs"]:
             yield label, "is missing"
     for label, wanted in (inputs.get("required", {}) | inputs.get("optional", {})).items():

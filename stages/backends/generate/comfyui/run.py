@@ -97,11 +97,12 @@ class Run:
         """
         try:
             self._adopt()
-            for self.asked, job in enumerate(self.jobs):
-                while self.asked not in self.ready:
+            for number, job in enumerate(self.jobs):
+                self.asked = number
+                while number not in self.ready:
                     if not self._turn():
                         self.bell.wait(POLL)
-                yield self.ready.pop(self.asked)
+                yield self.ready.pop(number)
                 self.sent.forget(job.key)  # who asks for the next picture has kept this one
         finally:
             self.bell.close()
