@@ -33,9 +33,11 @@ class Generator(Protocol):
 
     modes: frozenset[str]
     samplers: frozenset[str]
-    identity: (
-        str  # what else decides pictures, besides settings and code: workflows, versions of servers; "" for nothing
-    )
+
+    @property
+    def identity(self) -> str:
+        """What else decides pictures, beside settings and code: workflows, versions of servers; mostly nothing."""
+        ...
 
     def generate(self, requests: Sequence[ImageRequest]) -> Iterator[np.ndarray]:
         """Yield one uint8 (height, width, 3) RGB array per request, in order."""
