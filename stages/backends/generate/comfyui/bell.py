@@ -5,10 +5,9 @@ import threading
 from contextlib import suppress
 
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 AGAIN = 2.0  # seconds before a broken connection is tried again
-QUIET = 1.0  # seconds after which a listener looks whether it should stop
 
 
 class Bell:
@@ -17,6 +16,7 @@ class Bell:
     def __init__(self, client_id: str) -> None:
         self.client_id, self.rung, self.stopped = client_id, threading.Event(), threading.Event()
         self.listeners: dict[str, threading.Thread] = {}
+        self.sockets: dict[str, ClientConnection] = {}
         self.progress: dict[str, float] = {}  # prompt id -> share of its sampler steps that is done
 
     def listen(self, url: str) -> None:
@@ -34,8 +34,10 @@ class Bell:
     def close(self) -> None:
         """Stop listening."""
         self.stopped.set()
+        for socket in list(self.sockets.values()):
+            socket.close()
         for thread in self.listeners.values():
-            thread.join(timeout=2 * QUIET)
+            thread.join(timeout=AGAIN)
 
     def _listen(self, url: str) -> None:
         address = f"ws{url.removeprefix('http')}/ws?clientId={self.client_id}"
@@ -44,9 +46,9 @@ class Bell:
             with suppress(OSError, WebSocketException, EOFError), connect(
                 address, open_timeout=5, close_timeout=1, max_size=None, proxy=None
             ) as socket:  # fmt: skip
+                self.sockets[url] = socket
                 while not self.stopped.is_set():
-                    with suppress(TimeoutError):
-                        self._hear(socket.recv(timeout=QUIET))
+                    self._hear(socket.recv())
             self.stopped.wait(AGAIN)
 
     def _hear(self, message: str | bytes) -> None:

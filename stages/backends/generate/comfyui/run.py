@@ -248,7 +248,8 @@ class Run:
                 post.flights.clear()
 
     def _cancel(self) -> None:
-        """Take back what is under way: nobody will fetch it."""
+        """Take back what is under way: nobody will fetch it; who got the last picture has kept it."""
+        self.sent.forget(self.jobs[self.asked].key)
         for post in self.posts:
             with suppress(Unreachable, UserError):
                 for flight in post.flights:
