@@ -115,9 +115,12 @@ class Faults:
         """A node of this class takes ``seconds`` longer, spread over its steps."""
         return self._plan("slow", node, after, times, seconds=seconds)
 
-    def hold(self, node: str = "KSampler", *, after: int = 0, times: float = 1) -> Fault:
-        """A node of this class waits until the test calls ``release`` (or the run is interrupted)."""
-        return self._plan("hold", node, after, times)
+    def hold(self, node: str = "KSampler", *, step: int = 0, after: int = 0, times: float = 1) -> Fault:
+        """A node of this class waits until the test calls ``release`` (or the run is interrupted).
+
+        step: of a sampler, after which it waits; 0: before it begins.
+        """
+        return self._plan("hold", f"{node} {step}", after, times)
 
     def late_history(self, seconds: float, *, after: int = 0, times: float = 1) -> Fault:
         """The run succeeds, says so, and is in the history only ``seconds`` later."""

@@ -24,7 +24,7 @@ class Folders:
     """Paths under ``root``, made on the way."""
 
     def __init__(self, root: Path, kinds: tuple[str, ...]) -> None:
-        self.root, self.kinds = root.absolute(), kinds
+        self.root, self.kinds = root.resolve(), kinds
         self.input, self.output, self.temp = (self.root / name for name in ("input", "output", "temp"))
         self.user = self.root / "user" / "default"
         for path in (self.input, self.output, self.temp, self.user, *(self.paths(kind)[0] for kind in kinds)):

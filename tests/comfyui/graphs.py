@@ -11,6 +11,7 @@ from comfyui.folders import Folders
 RECORDED = Path(__file__).parent / "recorded"
 CUSTOM_MODULES = ("custom_nodes.ComfyUI_InstantID", "custom_nodes.ComfyUI_IPAdapter_plus")
 CHECKS_ITS_IMAGE = ("LoadImage", "LoadImageMask")
+CORRUPTED = "The workflow may be corrupted or a custom node is missing."
 LONG_LIST = 20
 NUMBERS = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
@@ -21,8 +22,10 @@ Verdict = tuple[bool, list[dict[str, Any]]]
 def read_recordings(folder: Path = RECORDED) -> dict[str, Any]:
     """Every node class of every recording, by its name."""
     found: dict[str, Any] = {}
-    for path in sorted(folder.glob("object_info*.json")):
-        found |= {name: info for name, info in json.loads(path.read_text()).items() if info}
+    for path in sorted(folder.glob("*.json")):
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(entries, dict):
+            found |= {name: info for name, info in entries.items() if isinstance(info, dict) and "input_order" in info}
     return found
 
 
@@ -91,7 +94,8 @@ class Check:
                 ends.append(number)
         if not ends:
             return make_error("prompt_no_outputs", "Prompt has no outputs"), [], {}
-        good, details, node_errors = [], [], {}
+        good, details = [], []
+        node_errors: dict[str, Any] = {}
         for end in ends:
             ok, reasons = self._validate_output(end)
             if ok:
@@ -110,6 +114,10 @@ class Check:
 
     def _class_error(self, number: str, node: dict[str, Any]) -> dict[str, Any] | None:
         where = f"Node ID '#{number}'"
+        title = node.get("_meta", {}).get("title")
+        if "class_type" not in node and self.newer:
+            text = f"Node '{title or f'ID #{number}'}' has no class_type. " + CORRUPTED
+            return make_error("missing_node_type", text, where, node_id=number, class_type=None, node_title=title)
         if "class_type" not in node:
             text = "Cannot execute because a node is missing the class_type property."
             return make_error("invalid_prompt", text, where)
@@ -118,7 +126,7 @@ class Check:
             return None
         if not self.newer:
             return make_error("invalid_prompt", f"Cannot execute because node {kind} does not exist.", where)
-        title = node.get("_meta", {}).get("title", kind)
+        title = title or kind
         return make_error(
             "missing_node_type", f"Node '{title}' not found. The custom node may not be installed.", where,
             node_id=number, class_type=kind, node_title=title,

@@ -55,7 +55,7 @@ class Jobs:
             ids = (await request.json())["job_ids"]
         except (json.JSONDecodeError, KeyError, TypeError):
             return web.json_response({"error": "job_ids must be a list"}, status=400)
-        return web.json_response({"cancelled": any([self._cancel(prompt_id) for prompt_id in ids])})
+        return web.json_response({"cancelled": True in [self._cancel(prompt_id) for prompt_id in ids]})
 
     def _cancel(self, prompt_id: str) -> bool:
         worker = self.service.worker

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from comfyui.folders import Folders
 from comfyui.pictures import Description, draw, hash_description, read_lora
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 COMPRESSION = 4
 
@@ -55,7 +54,8 @@ class Studio:
                 tiles = {name: value for name, value in inputs.items() if name not in ("samples", "vae")}
                 return [inputs["samples"] | {"vae": inputs["vae"]} | ({"tiles": tiles} if tiles else {})]
             case _:
-                return [{"node": kind, "slot": slot, "inputs": inputs} for slot in range(slots)]
+                decides = {name: value for name, value in inputs.items() if name != "provider"}
+                return [{"node": kind, "slot": slot, "inputs": decides} for slot in range(slots)]
 
     def save(self, kind: str, inputs: dict[str, Any], text: dict[str, Any]) -> list[dict[str, str]]:
         """SaveImage, PreviewImage: the files' entries for the history.

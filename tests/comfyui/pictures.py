@@ -3,7 +3,7 @@
 A *description* is what a node gives to the next one: checkpoint, LoRA bytes and strengths, texts, seed, steps, sizes,
 the bytes of the photo that conditions ... but no node numbers, titles or file names to save under.  It says who is
 drawn: a stranger per (prompt, seed), mixed towards the persona by the LoRA's strength and ``ss_steps``, or the persona
-where a photo conditions the model.  A whisper of noise, seeded by the whole description, makes any other change visible.
+where a photo conditions the model.  A whisper of noise, seeded by the whole description, shows any other change.
 """
 
 import hashlib
@@ -101,8 +101,10 @@ def draw(image: Description, blobs: dict[str, np.ndarray], number: int = 0) -> n
 
 
 def _drawable(width: int, height: int) -> tuple[int, int]:
+    """The nearest size that miniature.render knows: its sides have limits, and their ratio."""
     scale = min(1.0, LARGE / max(width, height))
-    return tuple(int(np.clip(round(side * scale), SMALL, LARGE)) for side in (width, height))  # type: ignore[return-value]
+    least = max(SMALL, -(-int(max(width, height) * scale) * 2 // 3))
+    return max(least, round(width * scale)), max(least, round(height * scale))
 
 
 def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,19 +1,19 @@
 """The HTTP side: every path that a client of this project asks for, also below /api."""
 
 import asyncio
+import io
 import json
 import mimetypes
-import os
 import struct
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from aiohttp import web
-
 from comfyui.graphs import Check
+from PIL import Image
 
 if TYPE_CHECKING:
     from comfyui.service import Service
@@ -38,7 +38,7 @@ class Routes:
             ("GET", "/history", self.get_history), ("GET", "/history/{id}", self.get_run),
             ("POST", "/history", self.post_history),
             ("GET", "/view", self.view), ("GET", "/view_metadata/{kind}", self.view_metadata),
-            ("POST", "/upload/image", self.upload_image), ("POST", "/upload/mask", self.upload_image),
+            ("POST", "/upload/image", self.upload_image), ("POST", "/upload/mask", self.upload_mask),
             ("GET", "/system_stats", self.system_stats), ("GET", "/features", self.features),
             ("GET", "/object_info", self.object_info), ("GET", "/object_info/{name}", self.object_info),
             ("GET", "/models", self.models), ("GET", "/models/{kind}", self.models_of),
@@ -78,7 +78,7 @@ class Routes:
         extra = body.get("extra_data", {})
         extra |= {"client_id": body["client_id"]} if "client_id" in body else {}
         extra |= {"create_time": service.now()} if service.newer else {}
-        service.accepted.append(prompt_id)
+        service.accepted.append((prompt_id, body["prompt"]))
         service.worker.queue.put((number, prompt_id, body["prompt"], extra, outputs))
         return web.json_response({"prompt_id": prompt_id, "number": number, "node_errors": node_errors})
 
@@ -133,7 +133,7 @@ class Routes:
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await self.service.attend(request.query.get("clientId") or uuid.uuid4().hex, socket)
+        await self.service.attend(request.query.get("clientId") or uuid.uuid4().hex, socket, request.transport)
         return socket
 
     # Files
@@ -145,7 +145,7 @@ class Routes:
         folder = self.service.folders.of_type(query.get("type", "output"))
         if not name or name[0] == "/" or ".." in name or folder is None:
             return web.Response(status=400)
-        below = Path(os.path.abspath(folder / query.get("subfolder", "")))
+        below = (folder / query.get("subfolder", "")).resolve()
         if not below.is_relative_to(folder):
             return web.Response(status=403)
         path = below / Path(name).name
@@ -171,13 +171,34 @@ class Routes:
         return web.json_response(header["__metadata__"])
 
     async def upload_image(self, request: web.Request) -> web.StreamResponse:
-        post = await request.post()
+        return self._save_upload(await request.post())
+
+    async def upload_mask(self, request: web.Request) -> web.StreamResponse:
+        """The picture that ``original_ref`` names, with the alpha channel of the one that was sent."""
+        post = dict(await request.post())
+        about = json.loads(str(post.get("original_ref")))
+        folder = self.service.folders.of_type(about.get("type", "output"))
+        if folder is None or ".." in about["filename"]:
+            return web.Response(status=400)
+        path = folder / about.get("subfolder", "") / about["filename"]
+        mask = post.get("image")
+        if isinstance(mask, web.FileField) and path.is_file():
+            with Image.open(path) as original, Image.open(mask.file) as sent:
+                joined = original.convert("RGBA")
+                joined.putalpha(sent.convert("RGBA").getchannel("A"))
+            stream = io.BytesIO()
+            joined.save(stream, "PNG")
+            stream.seek(0)
+            post["image"] = web.FileField(mask.name, mask.filename, stream, mask.content_type, mask.headers)
+        return self._save_upload(post)
+
+    def _save_upload(self, post: Mapping[str, Any]) -> web.StreamResponse:
         picture, kind, subfolder = post.get("image"), str(post.get("type", "input")), str(post.get("subfolder", ""))
         folder = self.service.folders.of_type(kind)
         if not isinstance(picture, web.FileField) or not picture.filename or folder is None:
             return web.Response(status=400)
-        below = folder / os.path.normpath(subfolder)
-        path = Path(os.path.abspath(below / picture.filename))
+        below = folder / subfolder
+        path = (below / picture.filename).resolve()
         if not path.is_relative_to(folder):
             return web.Response(status=400)
         data, stem, number = picture.file.read(), path, 1
@@ -223,7 +244,7 @@ class Routes:
         return web.json_response(path.relative_to(user).as_posix())
 
     def _user_path(self, name: str) -> Path | None:
-        path = Path(os.path.abspath(self.service.folders.user / name))
+        path = (self.service.folders.user / name).resolve()
         return path if path.is_relative_to(self.service.folders.user) else None
 
     # What is there
@@ -248,7 +269,7 @@ class Routes:
         return web.json_response(self.service.folders.names(kind))
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response([os.path.splitext(name)[0] for name in self.service.folders.names("embeddings")])
+        return web.json_response([name.rsplit(".", 1)[0] for name in self.service.folders.names("embeddings")])
 
     async def users(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"storage": "server", "migrated": False})

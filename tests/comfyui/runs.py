@@ -216,14 +216,17 @@ class Run:
             raise Died(fault.detail["back_after"])
         if faults.strike("interrupt", kind):
             self.worker.interrupted = True
-        if faults.strike("hold", kind):
+        await self._hold(kind, 0)
+        if fault := faults.strike("error", kind):
+            module, _, name = fault.detail["kind"].rpartition(".")
+            raise type(name, (RuntimeError,), {"__module__": module or "builtins"})(fault.detail["message"])
+
+    async def _hold(self, kind: str, step: int) -> None:
+        if self.worker.faults.strike("hold", f"{kind} {step}"):
             while not self.worker.released:
                 self._raise_if_interrupted()
                 await asyncio.sleep(TICK)
             self.worker.released -= 1
-        if fault := faults.strike("error", kind):
-            module, _, name = fault.detail["kind"].rpartition(".")
-            raise type(name, (RuntimeError,), {"__module__": module or "builtins"})(fault.detail["message"])
 
     async def _progress(self, number: str, kind: str, inputs: dict[str, Any]) -> None:
         """A sampler's steps, with a look for interruptions after each; other nodes have none."""
@@ -238,6 +241,7 @@ class Run:
             self.worker._send(
                 "progress", {"value": step, "max": steps, "prompt_id": self.id, "node": number}, self.worker.client
             )
+            await self._hold(kind, step)
         if not steps:
             for _ in range(math.ceil(pause / TICK)):
                 await asyncio.sleep(TICK)
@@ -251,7 +255,7 @@ class Run:
         prompt: Graph = self.graph
         if worker.faults.strike("wrong_prompt"):
             prompt = {"1": {"class_type": "PreviewImage", "inputs": {}}}
-        text = {"prompt": prompt} | self.extra.get("extra_pnginfo", {})
+        text = {"prompt": prompt} | (self.extra.get("extra_pnginfo") or {})
         images = await loop.run_in_executor(worker._drawing, worker.studio.save, kind, inputs, text)
         worker.shown[key] = {"images": images}
         if worker.client is not None:

@@ -30,6 +30,7 @@ if __name__ == "__main__":
 from comfyui.faults import Faults
 from comfyui.folders import Folders
 from comfyui.service import HOST, VERSIONS, WHAT, Service
+from PIL import Image
 
 PATIENCE = 20.0  # seconds that a call into the double may take
 LOOK = 0.005  # seconds between two looks of wait_for
@@ -93,7 +94,12 @@ class Double:
     @property
     def accepted(self) -> list[str]:
         """prompt_ids that it queued, in every life."""
-        return list(self._service.accepted)
+        return [prompt_id for prompt_id, _ in list(self._service.accepted)]
+
+    @property
+    def graphs(self) -> dict[str, Any]:
+        """The graphs that it queued, by prompt_id."""
+        return dict(self._service.accepted)
 
     @property
     def drawn(self) -> int:
@@ -151,6 +157,13 @@ class Double:
 
         self._do(go_on())
 
+    def occupy(self, prefix: str, files: int = 1) -> None:
+        """Put files into the output folder that are named as SaveImage would name them."""
+        for number in range(1, files + 1):
+            path = self.folders.output / f"{prefix}_{number:05}_.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 64), "grey").save(path)
+
     def wait_for(self, what: Callable[[], Any], seconds: float = 10.0) -> Any:
         """What ``what`` returns as soon as that is true.
 
@@ -173,6 +186,8 @@ class Double:
         finally:
             self._loop.call_soon_threadsafe(self._over.set)
             self._thread.join(PATIENCE)
+        if self._service.bugs:
+            raise self._service.bugs[0]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import math
 import shutil
 import socket
 import time
@@ -14,8 +15,6 @@ from typing import Any
 
 import numpy as np
 from aiohttp import web
-from PIL import Image
-
 from comfyui.faults import Faults
 from comfyui.folders import CUSTOM_KINDS, KINDS, Folders
 from comfyui.graphs import Nodes
@@ -23,6 +22,7 @@ from comfyui.jobs import Jobs
 from comfyui.nodes import Studio
 from comfyui.routes import LARGEST_UPLOAD, Routes, is_foreign
 from comfyui.runs import Died, Worker
+from PIL import Image
 
 WHAT = "protocol double, recorded from 0.3.64"
 VERSIONS = {"0.3.64": "0.3.64", "newer": "0.38.0"}
@@ -45,10 +45,12 @@ class Service:
         self.nodes = Nodes(self.folders, dialect, custom)
         self.port = port
         self.requests: list[tuple[str, str]] = []  # (method, path with query) of all lives
-        self.accepted: list[str] = []  # prompt_ids, of all lives
+        self.accepted: list[tuple[str, Any]] = []  # (prompt_id, graph) of all lives
+        self.bugs: list[Exception] = []  # of the double itself
         self.lives = 0
         self.pictures = 0  # drawn in earlier lives
         self.alive = False
+        self._changing = asyncio.Lock()
         self.stopping = asyncio.Event()
         self._drawing = ThreadPoolExecutor(1, "comfyui-double")
         self._reserved: socket.socket | None = None
@@ -60,6 +62,7 @@ class Service:
         self.number = 0
         self.lines: deque[dict[str, str]] = deque(maxlen=300)
         self.sockets: dict[str, web.WebSocketResponse] = {}
+        self.left: dict[web.WebSocketResponse, tuple[float, Any]] = {}  # messages until it breaks, its transport
         self.mail: asyncio.Queue[tuple[str, dict[str, Any], str | None]] = asyncio.Queue()
         self.studio = Studio(self.folders, self.log)
         self.worker = Worker(self.nodes, self.studio, self.faults, self.send, self._drawing)
@@ -71,8 +74,11 @@ class Service:
 
     async def start(self) -> None:
         """Listen, on the same port as in the life before."""
-        if self.alive:
-            return
+        async with self._changing:
+            if not self.alive:
+                await self._start()
+
+    async def _start(self) -> None:
         self._begin()
         runner = web.AppRunner(self._application(), access_log=None, logger=QUIET, shutdown_timeout=GRACE)
         await runner.setup()
@@ -86,8 +92,13 @@ class Service:
 
     async def die(self, back_after: float | None = None) -> None:
         """Lose queue and history, break every connection, stop listening; come back after so many seconds."""
-        if not self.alive:
-            return
+        async with self._changing:
+            if self.alive:
+                await self._die()
+                if back_after is not None:
+                    self._keep(self._come_back(back_after))
+
+    async def _die(self) -> None:
         self.alive = False
         self.pictures += self.studio.drawn
         for task in self._life:
@@ -98,8 +109,6 @@ class Service:
         await asyncio.gather(*self._life, return_exceptions=True)
         await self._runner.cleanup()
         self._reserved = _bind(self.port)
-        if back_after is not None:
-            self._keep(self._come_back(back_after))
 
     async def stop(self) -> None:
         """For good; every thread ends."""
@@ -121,6 +130,9 @@ class Service:
             await self.worker.work()
         except Died as death:
             self._keep(self.die(death.args[0]))
+        except Exception as error:
+            self.bugs.append(error)
+            self._keep(self.die())
 
     def _keep(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -156,10 +168,7 @@ class Service:
             return web.Response(status=fault.detail["status"], text=fault.detail["text"])
         if is_foreign(request):
             return web.Response(status=403)
-        try:
-            response = await handler(request)
-        except web.HTTPException:
-            raise
+        response = await handler(request)
         if fault := strike("die", where):
             _cut(request)
             self._keep(self.die(fault.detail["back_after"]))
@@ -198,12 +207,11 @@ class Service:
         """To one client, or to all."""
         self.mail.put_nowait((event, data, client))
 
-    async def attend(self, client: str, socket: web.WebSocketResponse) -> None:
+    async def attend(self, client: str, socket: web.WebSocketResponse, transport: Any) -> None:
         """Greet a websocket and keep it until it closes."""
         self.sockets[client] = socket
-        self.left = getattr(self, "left", {})
         fault = self.faults.strike("drop")
-        self.left[client] = fault.detail["messages"] if fault else None
+        self.left[socket] = fault.detail["messages"] if fault else math.inf, transport
         worker = self.worker
         try:
             await self._deliver(client, "status", {"status": worker.queue.info(), "sid": client})
@@ -214,6 +222,7 @@ class Service:
                     flags = {"supports_preview_metadata": True, "max_upload_size": LARGEST_UPLOAD}
                     await self._deliver(client, "feature_flags", flags)
         finally:
+            self.left.pop(socket, None)
             if self.sockets.get(client) is socket:
                 del self.sockets[client]
 
@@ -226,17 +235,15 @@ class Service:
     async def _deliver(self, client: str, event: str, data: dict[str, Any]) -> None:
         socket = self.sockets.get(client)
         if socket is None or socket.closed:
-            return
+            return None
+        left, transport = self.left[socket]
+        if left <= 0:
+            return transport.abort()
+        self.left[socket] = left - 1, transport
         try:
-            if self.left.get(client) == 0:
-                if transport := getattr(socket, "_req", None) and socket._req.transport:
-                    transport.abort()
-                return
-            if self.left.get(client) is not None:
-                self.left[client] -= 1
             await socket.send_json({"type": event, "data": data})
         except (ConnectionError, RuntimeError):
-            return
+            return None
 
     # Facts
 
