@@ -37,11 +37,9 @@ class Answer:
         return json.loads(self.data)
 
 
-def ask(
-    double: Double, method: str, path: str, body: Any = None, *, timeout: float = PATIENCE, **headers: str
-) -> Answer:
+def ask(double: Double, method: str, path: str, body: Any = None, *, seconds: float = 10, **headers: str) -> Answer:
     """One request on a connection of its own; ``body``: bytes as they are, anything else as JSON."""
-    connection = http.client.HTTPConnection(double.url.removeprefix("http://"), timeout=timeout)
+    connection = http.client.HTTPConnection(double.url.removeprefix("http://"), timeout=seconds)
     try:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, data, headers)
