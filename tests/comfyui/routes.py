@@ -67,10 +67,12 @@ class Routes:
             service.number += 1
         if "prompt" not in body:
             return refuse("no_prompt", "No prompt provided", "No prompt provided")
-        prompt_id = body.get("prompt_id")
-        if service.newer and prompt_id is not None and not is_job_id(prompt_id):
-            return refuse("invalid_prompt_id", "prompt_id must be a valid UUID", NOT_A_JOB_ID)
-        prompt_id = str(prompt_id or uuid.uuid4())
+        made = str(uuid.uuid4())
+        prompt_id = str(body.get("prompt_id", made))
+        if service.newer:
+            prompt_id = body.get("prompt_id") if body.get("prompt_id") is not None else made
+            if not is_job_id(prompt_id):
+                return refuse("invalid_prompt_id", "prompt_id must be a valid UUID", NOT_A_JOB_ID)
         error, outputs, node_errors = Check(body["prompt"], service.nodes, service.newer).run()
         if error:
             service.log(f"invalid prompt: {error}")

@@ -1,23 +1,19 @@
-"""The queue, its one worker, the caches and the history; what a run tells the websockets while it runs."""
+"""The one worker and its caches; what a run tells the websockets while it runs."""
 
 import asyncio
-import copy
-import heapq
 import math
 import time
 import traceback
-from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
 from comfyui.faults import Faults
 from comfyui.graphs import Graph, Nodes, is_link
 from comfyui.nodes import Studio
+from comfyui.order import order_of
 from comfyui.pictures import hash_description
+from comfyui.waiting import Item, Queue, Send
 
-Send = Callable[[str, dict[str, Any], str | None], None]
-Item = tuple[Any, ...]  # number, prompt_id, graph, extra_data, outputs
-KEPT = 10_000  # runs in the history
 TICK = 0.005  # seconds between two looks at what a waiting run waits for
 
 
@@ -27,64 +23,6 @@ class Interrupted(Exception):
 
 class Died(Exception):
     """The server is to die now; its argument: seconds until it comes back, or None."""
-
-
-class Queue:
-    """What waits, what runs and what is done.  All of it is lost with the server."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._heap: list[tuple[Any, str, int, Item]] = []
-        self._count = 0
-        self.running: Item | None = None
-        self.history: dict[str, Any] = {}
-        self.filled = asyncio.Event()
-
-    def info(self) -> dict[str, Any]:
-        return {"exec_info": {"queue_remaining": len(self._heap) + (self.running is not None)}}
-
-    def put(self, item: Item) -> None:
-        self._count += 1
-        heapq.heappush(self._heap, (item[0], item[1], self._count, item))
-        self._tell()
-        self.filled.set()
-
-    async def get(self) -> Item:
-        while not self._heap:
-            self.filled.clear()
-            await self.filled.wait()
-        self.running = copy.deepcopy(heapq.heappop(self._heap)[-1])
-        self._tell()
-        return self.running
-
-    def done(self, result: dict[str, Any], status: dict[str, Any]) -> None:
-        assert self.running is not None
-        if len(self.history) > KEPT:
-            self.history.pop(next(iter(self.history)))
-        item, self.running = self.running, None
-        self.history[item[1]] = {"prompt": item, "outputs": {}, "status": status} | result
-        self._tell()
-
-    def current(self) -> tuple[list[Item], list[Item]]:
-        """(running, pending)."""
-        return [self.running] if self.running else [], [entry[-1] for entry in self._heap]
-
-    def clear(self) -> None:
-        self._heap.clear()
-        self._tell()
-
-    def delete(self, prompt_id: str) -> bool:
-        """Remove one pending run; False: it does not wait (it may run)."""
-        for index, entry in enumerate(self._heap):
-            if entry[1] == prompt_id:
-                self._heap.pop(index)
-                heapq.heapify(self._heap)
-                self._tell()
-                return True
-        return False
-
-    def _tell(self) -> None:
-        self._send("status", {"status": self.info()}, None)
 
 
 class Worker:
@@ -307,46 +245,3 @@ class Run:
             exception_type=("" if module == "builtins" else f"{module}.") + type(error).__qualname__,
             traceback=traceback.format_tb(error.__traceback__), current_inputs=shown, current_outputs=list(self.graph),
         )  # fmt: skip
-
-
-def order_of(graph: Graph, ends: list[str], is_cached: Callable[[str], bool], nodes: Nodes) -> list[str]:
-    """The order in which nodes run: what an output can use next comes first, as a user likes it."""
-    needs = _collect(graph, ends, is_cached)
-    order: list[str] = []
-    while needs:
-        ready = [number for number, sources in needs.items() if not sources]
-        feeds = {number: [other for other, sources in needs.items() if number in sources] for number in ready}
-        is_end = {number: nodes.is_output(graph[number]["class_type"]) for number in needs}
-        second = {
-            number: [end for other in feeds[number] for end, sources in needs.items() if other in sources]
-            for number in ready
-        }
-        rank = {
-            number: 0 if is_end[number]
-            else 1 if any(is_end[other] for other in feeds[number])
-            else 2 if any(is_end[other] for other in second[number])
-            else 3
-            for number in ready
-        }  # fmt: skip
-        chosen = min(ready, key=rank.__getitem__)
-        order.append(chosen)
-        del needs[chosen]
-        for sources in needs.values():
-            sources.discard(chosen)
-    return order
-
-
-def _collect(graph: Graph, ends: list[str], is_cached: Callable[[str], bool]) -> dict[str, set[str]]:
-    """Every node that must run, in the order in which ComfyUI finds them, and what each waits for."""
-    needs: dict[str, set[str]] = {}
-    for end in ends:
-        stack = [end]
-        while stack:
-            number = stack.pop()
-            if number in needs:
-                continue
-            links = [value[0] for value in graph[number]["inputs"].values() if is_link(value)]
-            waits = [source for source in links if not is_cached(source)]
-            needs[number] = set(waits)
-            stack += waits
-    return needs

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path[0] = str(Path(__file__).parents[1])  # not its own folder: comfyui is the package
 
 from comfyui.faults import Faults
 from comfyui.folders import Folders
