@@ -15,12 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from bench.sai_layout import name_as_sai
 from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
+from stages.runtime.files import write_json
 
 UNET_CONFIG = {
     "sample_size": 128, "block_out_channels": (320, 320, 320), "attention_head_dim": (5, 5, 5),
@@ -44,8 +45,11 @@ OPEN_CLIP_CONFIG = {
     "projection_dim": 1280, "hidden_act": "gelu", "pad_token_id": 0, **TOKENS,
 }  # fmt: skip
 NOISE = {  # as SDXL 1.0's scheduler_config.json
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": "epsilon",
-    "interpolation_type": "linear", "timestep_spacing": "leading", "steps_offset": 1,
+    "_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+    "beta_schedule": "scaled_linear", "clip_sample": False, "interpolation_type": "linear",
+    "num_train_timesteps": 1000, "prediction_type": "epsilon", "sample_max_value": 1.0, "set_alpha_to_one": False,
+    "skip_prk_steps": True, "steps_offset": 1, "timestep_spacing": "leading", "trained_betas": None,
+    "use_karras_sigmas": False,
 }  # fmt: skip
 BUILDERS: dict[str, Callable[[], torch.nn.Module]] = {
     UNET: lambda: UNet2DConditionModel(**UNET_CONFIG),
@@ -98,8 +102,8 @@ def write_checkpoint(folder: Path, tokenizer: Path, seed: int) -> Path:
     place = folder / f"random_sdxl_{seed}"
     shutil.rmtree(place, ignore_errors=True)
     write_tokenizers(tokenizer, place)
-    EulerDiscreteScheduler(**NOISE).save_pretrained(place / "scheduler")
-    (place / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
+    write_json(place / "model_index.json", INDEX)
+    write_json(place / "scheduler" / "scheduler_config.json", NOISE)
     single: dict[str, torch.Tensor] = {}
     for number, name in enumerate(BUILDERS):
         model = build_component(name, 10 * seed + number)
