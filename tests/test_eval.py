@@ -203,7 +203,7 @@ def origin(**changes: dict[str, Any]) -> dict[str, Any]:
     """Protocol and run id of the entered workspace, with sections of params.yaml changed key by key."""
     params = parse(
         evaluation.Params,
-        {n: PARAMS[n] | changes.get(n, {}) for n in ("dataset", "eval", "judges", "thresholds")},
+        {n: PARAMS[n] | changes.get(n, {}) for n in evaluation.Params.model_fields},
     )
     return describe_origin(read_choice(), read_manifest(), **dict(params))
 
@@ -227,6 +227,8 @@ def test_the_protocol_does_not_depend_on(result: Result, changes: dict[str, Any]
         {"eval": {"prompts": ["another {class_word}"]}},
         {"eval": {"steps": 3}},
         {"eval": {"resolution": 72}},
+        {"eval": {"vae_tile": 64}},
+        {"eval": {"backend": "other:Class"}},
         {"eval": {"negative_prompt": "blur"}},
         {"eval": {"base_sampler": "ddim"}},
         {"eval": {"seed": 1}},
@@ -251,7 +253,7 @@ def test_the_protocol_depends_on_the_photos_and_on_their_sides(result: Result) -
     turned = manifest.model_copy(
         update={"images": [*manifest.images[1:], manifest.images[0].model_copy(update={"split": "train"})]}
     )
-    params = parse(evaluation.Params, {n: PARAMS[n] for n in ("dataset", "eval", "judges", "thresholds")})
+    params = parse(evaluation.Params, {n: PARAMS[n] for n in evaluation.Params.model_fields})
     assert protocol_hash(params.eval, params.comfyui, params.dataset, params.judges, turned) != result[0].protocol
     for side in ("train", "holdout"):
         gone = manifest.side(side)[0]
@@ -365,7 +367,7 @@ def test_the_base_model_draws_with_its_own_settings_and_the_lora_with_those_that
 ) -> None:
     monkeypatch.chdir(tmp_path)
     sections = PARAMS | {"eval": PARAMS["eval"] | {"base_guidance": 4.5, "base_sampler": "ddim", "seeds": [12, 5]}}
-    params = parse(evaluation.Params, {n: sections[n] for n in ("dataset", "eval", "judges", "thresholds")})
+    params = parse(evaluation.Params, {n: sections[n] for n in evaluation.Params.model_fields})
     choose(100, 0.7)
     sets = evaluation.plan_sets(read_choice(), params)
     assert list(sets) == ["base", "lora", "class"]  # the rulers need the base model's pictures first

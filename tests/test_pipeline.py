@@ -25,8 +25,8 @@ def outputs(stage: dict[str, Any]) -> set[str]:
 
 
 def data_deps(stage: dict[str, Any]) -> set[str]:
-    """The artifacts that a stage reads: neither code nor a folder that settings name."""
-    return {dep for dep in stage["deps"] if not dep.startswith(("stages/", "${"))}
+    """The artifacts that a stage reads: neither code nor conf/, nor a folder that settings name."""
+    return {dep for dep in stage["deps"] if not dep.startswith(("stages/", "conf/", "${"))}
 
 
 def stated(docstring: str, word: str) -> set[str]:

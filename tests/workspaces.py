@@ -37,6 +37,7 @@ PARAMS: dict[str, Any] = {
     "thresholds": {},
     "machine": {"threads": 1, "state_dir": "state"},
 }  # fmt: skip
+LORA_KEY = "lora_unet_input_blocks_1_0_in_layers_2.lora_down.weight"
 HAVE_JUDGES = all((WEIGHTS / part).exists() for part in ("faces/models/miniature/rec.onnx", "judge/judge.json", "clip"))
 
 
@@ -44,6 +45,8 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
     """Photos, manifest, LoRA files and params.yaml in ``folder``."""
     (folder / "base").mkdir()
     (folder / "base" / "model_index.json").write_text("{}")
+    (folder / "base" / "scheduler").mkdir()
+    (folder / "base" / "scheduler" / "scheduler_config.json").write_text('{"timestep_spacing": "trailing"}')
     (folder / "weights").symlink_to(WEIGHTS)
     persona = sample_identity(PERSONA)
     images = []
@@ -68,7 +71,7 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
             if last
             else step_path("persona", step, folder / "models/lora")
         )
-        write_lora(path, {"weight": np.full(4, step, np.float32)}, {"ss_steps": str(step), "ss_network_dim": "4"})
+        write_lora(path, {LORA_KEY: np.full((1, 4), step, np.float32)}, {"ss_steps": str(step), "ss_network_dim": "4"})
     write_class_images(folder / "data" / "regularization")
     write_losses(folder, [0.06, 0.05, 0.04, 0.05])
     write_params(folder)

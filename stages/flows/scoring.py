@@ -250,6 +250,7 @@ def open_studio(
     dataset = params.dataset
     generator = open_generator(settings.backend, machine, settings.micro_batch, params.comfyui)
     check_can_draw(generator, shots)
+    generator.generate([shot.request for shot in shots])  # checks all of them, and draws none until it is asked to
     instruments = open_instruments(params.judges, machine)
     holdout = read_manifest().side("holdout")
     if not holdout:

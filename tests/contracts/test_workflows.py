@@ -18,7 +18,8 @@ def node(kind: str, title: str, **inputs: Any) -> dict[str, Any]:
 
 def small() -> dict[str, Any]:
     return {
-        "a": node("CheckpointLoaderSimple", "@checkpoint", ckpt_name="x"), "b": node("CLIPTextEncode", "@prompt", text=""),
+        "a": node("CheckpointLoaderSimple", "@checkpoint", ckpt_name="x"),
+        "b": node("CLIPTextEncode", "@prompt", text=""),
         "c": node("KSampler", "@sampler", seed=0), "d": node("SaveImage", "@save", filename_prefix=""),
         "e": node("Note", "a remark"),
     }  # fmt: skip

@@ -22,7 +22,8 @@ class Deployment:
 
     def __init__(self, server: Server, loras: Path | None) -> None:
         self.server, self.loras = server, loras
-        self.photos: dict[Path, str] = {}
+        self.photos: dict[Path, str] = {}  # reference photo -> the name that the server knows it by
+        self.staged: set[str] = set()
         self.info: dict[str, dict[str, Any] | None] = {}
         self.trusted: set[str] = set()  # LoRAs of which all keys were seen to load
 
@@ -45,7 +46,8 @@ class Deployment:
             UserError: naming everything that it lacks.
         """
         self._stage({job.lora_name: job for job in jobs if job.lora_sha256})
-        for photo in {job.request.reference for job in jobs if "reference" in job.workflow.roles} - {None}:
+        wanted = {job.request.reference for job in jobs if "reference" in job.workflow.roles}
+        for photo in wanted - {None} - self.photos.keys():
             assert photo is not None
             self.photos[photo] = self.server.upload(read_bytes(photo), f"{hash_file(photo)[:16]}{photo.suffix.lower()}")
         kinds = {(job.workflow.path, job.base.checkpoint, job.request.sampler, job.lora_sha256): job for job in jobs}
@@ -87,7 +89,10 @@ class Deployment:
         return lines[-1][0] if lines else ""
 
     def _stage(self, wanted: dict[str, Job]) -> None:
-        folder = self._lora_folder() if wanted else None
+        """Put the LoRAs where the server finds them, and ask it whether it does."""
+        if not wanted.keys() - self.staged:
+            return
+        folder = self._lora_folder()
         for name, job in wanted.items():
             source = job.request.lora
             assert source is not None
@@ -96,11 +101,12 @@ class Deployment:
                 if not place.is_file() or hash_file(place) != job.lora_sha256:
                     with replacing(place) as beside:
                         shutil.copyfile(source, beside)
-        missing = sorted(set(wanted) - set(self.server.list_models("loras"))) if wanted else []
+        missing = sorted(set(wanted) - set(self.server.list_models("loras")))
         if missing:
             what = f"does not see the LoRA {missing[0]}" + (f" in {folder}" if folder else "")
             todo = "set machine.comfyui_loras to the folder that it has as models/loras, or copy the file there"
             raise UserError(self.server.url, what, todo)
+        self.staged |= wanted.keys()
 
     def _lora_folder(self) -> Path | None:
         if self.loras is not None:

@@ -1,0 +1,169 @@
+"""Sweep and eval draw with ComfyUI: the same artifacts whatever happens to servers and client on the way.
+
+On the double, which draws a stranger who turns into the persona as the LoRA gets stronger, and the persona where a
+photo conditions the face: it says nothing about what a real LoRA does.
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from comfyui.server import Double
+from comfyui_worlds import hurry, open_server, settings
+from workspaces import PARAMS, write_params
+
+from stages import eval as judge
+from stages import sweep
+from stages.contracts.manifest import read_manifest
+from stages.contracts.scorecard import read_choice, read_scorecard
+from stages.flows import scoring
+from stages.runtime.errors import UserError
+
+MADE = ("data/sweep", "data/eval", "metrics")
+
+
+@pytest.fixture
+def server(
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Double]:
+    hurry(monkeypatch)
+    with open_server(tmp_path_factory.mktemp("server")) as double:
+        write(workspace, double)
+        yield double
+
+
+def write(workspace: Path, *doubles: Double, **changes: dict[str, object]) -> None:
+    """params.yaml that draws with ComfyUI."""
+    backend = {"backend": "comfyui"}
+    comfyui = settings(Path("base")).model_dump(mode="json") | changes.pop("comfyui", {})
+    machine = PARAMS["machine"] | {"comfyui_urls": [double.url for double in doubles], "comfyui_patience": 5.0}
+    changed = {"sweep": backend | changes.pop("sweep", {}), "eval": backend | changes.pop("eval", {})}
+    write_params(workspace, comfyui=comfyui, machine=machine, **changed)
+
+
+def artifacts(workspace: Path) -> dict[str, bytes]:
+    files = [path for name in MADE for path in sorted((workspace / name).rglob("*")) if path.is_file()]
+    return {path.relative_to(workspace).as_posix(): path.read_bytes() for path in files}
+
+
+def test_sweep_and_eval_find_what_the_server_draws_best(workspace: Path, server: Double) -> None:
+    sweep.main()
+    choice = read_choice()
+    assert (choice.best.checkpoint, choice.best.strength) == (200, 1.0)
+    assert server.drawn == len(set(server.accepted)) == choice.images
+    judge.main()
+    card = read_scorecard()
+    assert card.likeness > 60
+    assert card.face_detection_rate == 1.0
+    assert sorted(p.name.split("-")[0] for p in server.loras.glob("persona*")) == ["persona", "persona"]
+
+
+def test_a_server_that_dies_again_and_again_and_a_killed_client_change_no_byte(
+    workspace: Path, server: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep.main()
+    judge.main()
+    expected = artifacts(workspace)
+    for after in (3, 9, 20):
+        server.faults.die("KSampler", back_after=0.05, after=after)
+    server.faults.swallow("POST /prompt", after=2, times=3)
+    server.faults.spoil("truncated", after=5, times=2)
+    written = 0
+
+    def write_png(path: Path, *arguments: object) -> None:
+        nonlocal written
+        written += 1
+        if written == 25:
+            raise KeyboardInterrupt
+        real(path, *arguments)  # type: ignore[arg-type]
+
+    real = scoring.write_png
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "write_png", write_png)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.main()
+    sweep.main()
+    judge.main()
+    assert artifacts(workspace) == expected
+    assert server.lives >= 3
+
+
+def test_two_servers_make_the_same_artifacts_as_one(
+    workspace: Path, server: Double, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sweep.main()
+    expected = artifacts(workspace)
+    with open_server(tmp_path_factory.mktemp("other")) as other:
+        write(workspace, server, other)
+        other.faults.slow(0.05, times=5)
+        server.faults.slow(0.05, times=5)
+        sweep.main()
+        assert other.drawn > 0
+    assert artifacts(workspace) == expected
+
+
+def test_modes_are_swept_side_by_side_and_the_photo_is_never_a_holdout_photo(workspace: Path, server: Double) -> None:
+    manifest = read_manifest()
+    seen = [
+        photo.model_copy(update={"face_share": 0.3 + number / 100, "yaw": 0.0})
+        for number, photo in enumerate(manifest.images)
+    ]
+    from stages.contracts.manifest import write_manifest
+
+    write_manifest(manifest.model_copy(update={"images": seen}))
+    modes = ["lora", "lora+instantid", "lora+ipadapter"]
+    write(workspace, server, sweep={"modes": modes, "guidance": [2.0], "strengths": [0.5, 1.0]})
+    sweep.main()
+    table = pd.read_csv("metrics/sweep_summary.csv")
+    assert set(table["mode"]) == set(modes)
+    best = table.groupby("mode")["similarity_mean"].max()
+    assert best["lora+instantid"] > 0.6
+    choice = read_choice()
+    if choice.best.mode != "lora":
+        photo = next(p for p in manifest.images if choice.best.reference.endswith(p.filename))
+        assert photo.split == "train"
+    judge.main()
+    card = read_scorecard()
+    assert card.gating_judge == ("faces" if choice.best.mode == "lora" else "second")
+    assert card.best_config.reference == choice.best.reference
+
+
+def test_a_holdout_photo_as_the_reference_is_refused_before_anything_is_deleted(
+    workspace: Path, server: Double
+) -> None:
+    sweep.main()
+    before = artifacts(workspace)
+    holdout = read_manifest().side("holdout")[0]
+    write(workspace, server, comfyui={"reference": f"data/photos/{holdout.filename}"})
+    with pytest.raises(UserError, match=r"is the holdout photo 000\.png, with which pictures are compared"):
+        sweep.main()
+    assert artifacts(workspace) == before
+
+
+def test_what_comfyui_lacks_is_said_before_anything_is_deleted(workspace: Path, server: Double) -> None:
+    sweep.main()
+    before = artifacts(workspace)
+    (server.folders.paths("checkpoints")[0] / "base.safetensors").unlink()
+    with pytest.raises(UserError, match="is not on the server"):
+        sweep.main()
+    server.stop()
+    with pytest.raises(UserError, match="no ComfyUI server answers"):
+        sweep.main()
+    assert artifacts(workspace) == before
+
+
+def test_figures_drawn_by_two_backends_are_of_two_protocols(workspace: Path, server: Double) -> None:
+    sweep.main()
+    judge.main()
+    ours = read_scorecard().protocol
+    write_params(workspace, eval={"backend": "drawing:Drawing"})
+    judge.main()
+    assert read_scorecard().protocol != ours
+
+
+def test_pictures_are_drawn_once_for_all_threads(server: Double) -> None:
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("bell ")]
+    assert yaml.safe_load(Path("params.yaml").read_text())["sweep"]["backend"] == "comfyui"
