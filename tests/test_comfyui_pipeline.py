@@ -39,7 +39,7 @@ def write(workspace: Path, *doubles: Double, **changes: dict[str, object]) -> No
     """params.yaml that draws with ComfyUI."""
     backend = {"backend": "comfyui"}
     comfyui = settings(Path("base")).model_dump(mode="json") | changes.pop("comfyui", {})
-    machine = PARAMS["machine"] | {"comfyui_urls": [double.url for double in doubles], "comfyui_patience": 5.0}
+    machine = PARAMS["machine"] | {"comfyui_urls": [double.url for double in doubles], "comfyui_patience": 60.0}
     changed = {"sweep": backend | changes.pop("sweep", {}), "eval": backend | changes.pop("eval", {})}
     write_params(workspace, comfyui=comfyui, machine=machine, **changed)
 

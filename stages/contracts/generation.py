@@ -26,6 +26,9 @@ class ImageRequest:
     negative_prompt: str = ""
     reference: Path | None = None  # photo that conditions the face, in modes that have one
     vae_tile: int | None = None  # px; None: decoded whole
+    image: Path | None = None  # picture to change; None: an empty one
+    mask: Path | None = None  # of ``image``: what is white changes
+    denoise: float = 1.0  # share of the noise that ``image`` is given, 0..1
 
 
 class Generator(Protocol):

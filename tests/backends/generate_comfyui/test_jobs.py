@@ -27,10 +27,10 @@ def write_base(folder: Path, zeros: bool = True, **noise: Any) -> Path:
     return folder
 
 
-def graph_of(asked: ImageRequest, photo: str | None = None) -> tuple[Graph, dict[str, dict[str, Any]]]:
+def graph_of(asked: ImageRequest, **uploaded: str) -> tuple[Graph, dict[str, dict[str, Any]]]:
     """The graph and the inputs by role."""
     job = Planner(settings(asked.base)).plan(asked)
-    graph = fill_graph(job, "an-id", photo)
+    graph = fill_graph(job, "an-id", uploaded)
     return graph, {role: graph[number]["inputs"] for role, number in job.workflow.roles.items()}
 
 
@@ -84,11 +84,11 @@ def test_a_photo_conditions_the_modes_that_have_one(base: Path, tmp_path: Path, 
     lora, photo = write_stand_in_lora(tmp_path / "amira.safetensors"), tmp_path / "photo.png"
     photo.write_bytes(b"photo")
     asked = request(base, lora=lora, mode=mode, reference=photo)
-    _, roles = graph_of(asked, "pistachio/photo.png")
+    _, roles = graph_of(asked, reference="pistachio/photo.png")
     assert roles["reference"]["image"] == "pistachio/photo.png"
-    with pytest.raises(UserError, match="there is none; set comfyui.reference"):
+    with pytest.raises(UserError, match="@reference loads the photo .*there is none; set comfyui.reference"):
         graph_of(replace(asked, reference=None))
-    with pytest.raises(UserError, match="needs a LoRA"):
+    with pytest.raises(UserError, match="@lora applies the LoRA, but there is none"):
         graph_of(replace(asked, lora=None))
 
 
@@ -111,3 +111,9 @@ def test_what_decides_a_picture_decides_its_job_and_nothing_else_does(base: Path
         replace(first, guidance=2.0), replace(first, steps=3), replace(first, vae_tile=64), replace(first, lora=None),
     ]  # fmt: skip
     assert len({planner.plan(each).key for each in [first, *changed]}) == len(changed) + 1
+
+
+def test_brackets_are_read_as_they_stand_and_not_as_weights(base: Path) -> None:
+    _, roles = graph_of(request(base, prompt="a (very) red dress :)", negative_prompt="(bad"))
+    assert roles["prompt"]["text"] == r"a \(very\) red dress :\)"
+    assert roles["negative"]["text"] == r"\(bad"

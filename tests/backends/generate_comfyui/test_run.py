@@ -199,7 +199,7 @@ def test_a_server_without_the_model_or_the_nodes_is_refused_before_anything_is_s
 def test_a_lora_whose_keys_are_not_loaded_is_an_error(world: World, tmp_path: Path) -> None:
     """ComfyUI says success and draws as without it: the second silent wrong result."""
     lora = write_stand_in_lora(tmp_path / "strange.safetensors", key="unet.down_blocks.0.attn")
-    with pytest.raises(UserError, match=r"does not load 2 of its keys, for example unet\.down_blocks"):
+    with pytest.raises(UserError, match=r"leaves out 2 of its tensors, for example unet\.down_blocks"):
         world.draw(request(world.base, lora=lora))
     good = write_stand_in_lora(tmp_path / "good.safetensors")
     assert len(world.draw(request(world.base, lora=good))) == 1

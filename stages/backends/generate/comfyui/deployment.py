@@ -14,7 +14,9 @@ from stages.runtime.files import replacing
 from stages.runtime.pictures import read_bytes
 from stages.runtime.provenance import hash_file
 
-NOT_LOADED = "lora key not loaded"
+# What ComfyUI says, in its log alone, of parts of a LoRA that it leaves out: an unknown name, a module that this model
+# does not have, a tensor of another shape.
+UNKNOWN, LEFT_OUT = "lora key not loaded:", ("NOT LOADED", "ERROR lora")
 
 
 class Deployment:
@@ -22,7 +24,7 @@ class Deployment:
 
     def __init__(self, server: Server, loras: Path | None) -> None:
         self.server, self.loras = server, loras
-        self.photos: dict[Path, str] = {}  # reference photo -> the name that the server knows it by
+        self.uploaded: dict[Path, str] = {}  # picture -> the name that the server knows it by
         self.staged: set[str] = set()
         self.info: dict[str, dict[str, Any] | None] = {}
         self.trusted: set[str] = set()  # LoRAs of which all keys were seen to load
@@ -46,10 +48,8 @@ class Deployment:
             UserError: naming everything that it lacks.
         """
         self._stage({job.lora_name: job for job in jobs if job.lora_sha256})
-        wanted = {job.request.reference for job in jobs if "reference" in job.workflow.roles}
-        for photo in wanted - {None} - self.photos.keys():
-            assert photo is not None
-            self.photos[photo] = self.server.upload(read_bytes(photo), f"{hash_file(photo)[:16]}{photo.suffix.lower()}")
+        for path in sorted({path for job in jobs for path in job.uploads.values()} - self.uploaded.keys()):
+            self.uploaded[path] = self.server.upload(read_bytes(path), f"{hash_file(path)[:16]}{path.suffix.lower()}")
         kinds = {(job.workflow.path, job.base.checkpoint, job.request.sampler, job.lora_sha256): job for job in jobs}
         problems = [p for job in kinds.values() for p in find_graph_problems(self.graph(job, "check"), self._node_info)]
         if problems:
@@ -57,29 +57,27 @@ class Deployment:
 
     def graph(self, job: Job, prompt_id: str) -> dict[str, Any]:
         """The graph of a job as this server must be told it."""
-        photo = self.photos.get(job.request.reference) if job.request.reference else None
-        return fill_graph(job, prompt_id, photo)
+        return fill_graph(job, prompt_id, {role: self.uploaded[path] for role, path in job.uploads.items()})
 
     def check_keys(self, job: Job, since: str) -> None:
-        """Make sure that the server loaded every key of a job's LoRA: it passes over others and draws without them.
+        """Make sure that the server used all of a job's LoRA: what it cannot use it leaves out, and says success.
 
         Args:
             job: of which a picture has just been drawn.
             since: time of the log's last line before it was sent.
 
         Raises:
-            UserError: naming keys that were not loaded.
+            UserError: naming what was left out.
         """
         sha256 = job.lora_sha256
         if sha256 is None or sha256 in self.trusted or job.request.lora is None:
             return
-        lines = [text for time, text in self.server.log_lines() or [] if time > since and NOT_LOADED in text]
+        lines = [text.strip() for time, text in self.server.log_lines() or [] if time > since]
         own = set(read_header(job.request.lora).tensors)
-        lost = sorted({key for text in lines for key in text.replace(NOT_LOADED, " ").split() if key in own})
+        lost = [key for line in lines for key in line.partition(UNKNOWN)[2].split() if key in own]
+        lost += [line for line in lines if line.startswith(LEFT_OUT)]
         if lost:
-            what = (
-                f"{self.server.url} does not load {len(lost)} of its keys, for example {lost[0]}: it drew without them"
-            )
+            what = f"{self.server.url} leaves out {len(lost)} of its tensors, for example {lost[0]}, and draws without"
             raise UserError(job.request.lora, what, "is it a LoRA for this base, in kohya's names?")
         self.trusted.add(sha256)
 

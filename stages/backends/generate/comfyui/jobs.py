@@ -1,6 +1,7 @@
 """From a request to a graph: what ComfyUI must be told so that it draws what diffusers would."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from stages.contracts.comfyui_settings import PLAIN, ComfyUI
 from stages.contracts.generation import ImageRequest
 from stages.contracts.lora_metadata import read_noise
 from stages.contracts.samplers import comfyui_sampler
-from stages.contracts.workflows import Graph, Workflow, read_workflow
+from stages.contracts.workflows import ROLES, Graph, Workflow, read_workflow
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import hash_file, hash_json
 
 PREFIX = "pistachio"  # subfolder of the server's output folder
 OVERLAP = 64  # px that tiles share
+UPLOADED = ("reference", "image", "mask")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Job:
     base: Base
     workflow: Workflow
     lora_sha256: str | None  # None: the graph has no LoRA
+    uploads: Mapping[str, Path]  # role -> picture that the server must be given
     key: str  # hash of what decides the picture
 
     @property
@@ -89,15 +92,11 @@ class Planner:
         workflow = self.workflow(PLAIN if plain else request.mode)
         if request.base not in self.bases:
             self.bases[request.base] = read_base(request.base, self.settings)
-        if not plain and request.lora is None:
-            raise UserError("mode", f"{request.mode} needs a LoRA", "use mode lora for the base model alone")
-        if "reference" in workflow.roles and request.reference is None:
-            raise UserError(workflow.path, "loads a reference photo, but there is none", "set comfyui.reference")
-        lora = None if plain or request.lora is None else self._hash(request.lora)
-        photo = self._hash(request.reference) if request.reference and "reference" in workflow.roles else None
-        decides = {name: str(value) for name, value in vars(request).items() if name not in ("lora", "reference")}
-        key = hash_json([decides, lora, photo, workflow.sha256, self.bases[request.base].checkpoint])
-        return Job(request, self.bases[request.base], workflow, lora, key)
+        base, files = self.bases[request.base], _files_by_role(request, workflow)
+        hashes = {role: self._hash(path) for role, path in files.items()}
+        decides = {name: str(value) for name, value in vars(request).items() if not isinstance(value, Path)}
+        key = hash_json([decides, hashes, workflow.sha256, base.checkpoint])
+        return Job(request, base, workflow, hashes.get("lora"), {r: files[r] for r in UPLOADED if r in files}, key)
 
     def _hash(self, path: Path) -> str:
         if path not in self.hashes:
@@ -107,13 +106,33 @@ class Planner:
         return self.hashes[path]
 
 
-def fill_graph(job: Job, prompt_id: str, photo: str | None) -> Graph:
+def _files_by_role(request: ImageRequest, workflow: Workflow) -> dict[str, Path]:
+    """The files that the workflow's loaders need.
+
+    Raises:
+        UserError: when the request has none for one of them.
+    """
+    files = {"lora": request.lora, "reference": request.reference, "image": request.image, "mask": request.mask}
+    found = {role: path for role, path in files.items() if role in workflow.roles and path is not None}
+    missing = sorted(role for role in files if role in workflow.roles and role not in found)
+    if missing:
+        todo = "set comfyui.reference" if missing == ["reference"] else "name one, or take another workflow"
+        raise UserError(workflow.path, f"@{missing[0]} {ROLES[missing[0]]}, but there is none", todo)
+    return found
+
+
+def escape(text: str) -> str:
+    """A prompt that ComfyUI reads as it stands: brackets would be weights, as in (red:1.2)."""
+    return re.sub(r"([()])", r"\\\1", text)
+
+
+def fill_graph(job: Job, prompt_id: str, uploaded: Mapping[str, str]) -> Graph:
     """The graph that draws a job's picture.
 
     Args:
         job: what to draw.
         prompt_id: a new UUID; the picture's file is named for it, so that it can be found whatever happens.
-        photo: the name that the server knows the reference photo by.
+        uploaded: role -> the name that the server knows its picture by.
 
     Raises:
         UserError: when the workflow lacks a role that this picture needs.
@@ -123,18 +142,18 @@ def fill_graph(job: Job, prompt_id: str, photo: str | None) -> Graph:
     sampler, scheduler = comfyui_sampler(request.sampler, spacing)
     filling: dict[str, dict[str, Any]] = {
         "checkpoint": {"ckpt_name": job.base.checkpoint},
-        "prompt": {"text": request.prompt},
-        "negative": {"text": request.negative_prompt},
-        "latent": {"width": request.width, "height": request.height, "batch_size": 1},
+        "prompt": {"text": escape(request.prompt)},
+        "negative": {"text": escape(request.negative_prompt)},
         "sampler": {"seed": request.seed, "steps": request.steps, "cfg": request.guidance, "sampler_name": sampler,
-                    "scheduler": scheduler, "denoise": 1.0},
+                    "scheduler": scheduler, "denoise": request.denoise},
         "save": {"filename_prefix": f"{PREFIX}/{prompt_id}"},
     }  # fmt: skip
+    filling |= {role: {"image": name} for role, name in uploaded.items()}
+    if "image" not in uploaded:  # a picture that is changed has a size of its own
+        filling["latent"] = {"width": request.width, "height": request.height, "batch_size": 1}
     if job.lora_sha256 is not None:
         strength = request.strength
         filling["lora"] = {"lora_name": job.lora_name, "strength_model": strength, "strength_clip": strength}
-    if photo is not None:
-        filling["reference"] = {"image": photo}
     velocity = job.base.noise.get("prediction_type") == "v_prediction"
     zero_snr = bool(job.base.noise.get("rescale_betas_zero_snr", False))
     if "noise" in workflow.roles or velocity or zero_snr:

@@ -33,6 +33,7 @@ UNSEEN = 4  # looks in a row that find a prompt nowhere, until it is lost
 FETCHES = 3  # tries to fetch one file
 TRIES = 4  # sendings of one picture
 MOVE_ON = 5.0  # seconds without a server after which another one gets its work
+ASKED = 3  # failures in a row, at the least, before a server counts as gone: one answer may take long to fail
 REST = (0.25, 4.0)  # seconds until a server that did not answer is asked again: first and at most
 LOG = Path("logs/comfyui.jsonl")
 
@@ -59,6 +60,7 @@ class Post:
     down_since: float | None = None
     ask_again: float = 0.0
     rest: float = REST[0]
+    failures: int = 0  # in a row
     why: str = ""
 
     @property
@@ -68,12 +70,12 @@ class Post:
 
     def answered(self) -> None:
         """It is there."""
-        self.down_since, self.rest = None, REST[0]
+        self.down_since, self.rest, self.failures = None, REST[0], 0
 
     def failed(self, error: Unreachable) -> None:
         """It gave no usable answer: leave it alone for a while, longer each time."""
         now = time.monotonic()
-        self.down_since, self.why = self.down_since or now, str(error)
+        self.down_since, self.why, self.failures = self.down_since or now, str(error), self.failures + 1
         self.ask_again, self.rest = now + self.rest, min(2 * self.rest, REST[1])
 
 
@@ -238,7 +240,8 @@ class Run:
         now = time.monotonic()
         down = {post.url: now - post.down_since for post in self.posts if post.down_since is not None}
         if len(down) == len(self.posts):
-            if min(down.values()) >= self.patience:
+            asked_often = all(post.failures >= ASKED for post in self.posts)
+            if min(down.values()) >= self.patience and asked_often:
                 what = f"no ComfyUI server answers for {self.patience:g} s ({self.posts[0].why})"
                 raise UserError("machine.comfyui_urls", what, "start it, then run again: finished pictures are kept")
             return
