@@ -1,11 +1,14 @@
 """Make a random LoRA of the random SDXL with the project's own exporter: rank 4 in the UNet and both text encoders.
 
     python -m bench.random_lora --out FILE [--seed 0] [--layers transformer] [--dora]
+
+For measuring, not for drawing: its pictures are as random as the base's.
 """
 
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,18 +24,19 @@ EFFECT = 0.3  # length of what a layer's LoRA adds, in lengths of the layer's ow
 def add_random_lora(component: str, model: torch.nn.Module, train: Train, generator: torch.Generator) -> None:
     """Put a LoRA with random weights into a model that may have none itself (device ``meta``)."""
     add_lora(component, model, train)
-    for _, layer in lora_layers(model):
+    for _, found in lora_layers(model):
+        layer: Any = found  # peft types everything as modules
         for half, size in ((layer.lora_A, 1.0), (layer.lora_B, EFFECT)):
-            weight = half[ADAPTER].weight  # type: ignore[union-attr]
+            weight = half[ADAPTER].weight
             scale = size / math.sqrt(weight[0].numel())
-            half[ADAPTER].weight = torch.nn.Parameter(scale * torch.randn(weight.shape, generator=generator))  # type: ignore[union-attr]
-        for vector in layer.lora_magnitude_vector.values():  # type: ignore[union-attr]
+            half[ADAPTER].weight = torch.nn.Parameter(scale * torch.randn(weight.shape, generator=generator))
+        for vector in layer.lora_magnitude_vector.values():
             vector.weight = torch.nn.Parameter(1 + 0.1 * torch.randn(vector.weight.shape, generator=generator))
 
 
 def write_random_lora(path: Path, seed: int, layers: str = "transformer", dora: bool = False) -> None:
     """A LoRA file as training writes it, with random weights."""
-    train = Train(version="random", base=Path(), rank=4, layers=layers, dora=dora)  # type: ignore[arg-type]
+    train = Train(version="random", base=Path(), rank=4, layers=layers, dora=dora)
     generator, models = torch.Generator().manual_seed(seed), {}
     for component in (UNET, TEXT_ENCODER, TEXT_ENCODER_2):
         with torch.device("meta"):

@@ -13,6 +13,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -23,41 +24,46 @@ from bench.sai_layout import name_as_sai
 from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from stages.runtime.files import write_json
 
-UNET_CONFIG = {
+UNET_CONFIG: dict[str, Any] = {
     "sample_size": 128, "block_out_channels": (320, 320, 320), "attention_head_dim": (5, 5, 5),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "transformer_layers_per_block": (1, 2, 10), "cross_attention_dim": 2048, "use_linear_projection": True,
     "addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
 }  # fmt: skip
-VAE_CONFIG = {
+VAE_CONFIG: dict[str, Any] = {
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
     "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 1024,
     "scaling_factor": 0.13025,
 }  # fmt: skip
-TOKENS = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "max_position_embeddings": 77}
-CLIP_CONFIG = {
+TOKENS: dict[str, Any] = {
+    "vocab_size": 49408,
+    "bos_token_id": 49406,
+    "eos_token_id": 49407,
+    "max_position_embeddings": 77,
+}
+CLIP_CONFIG: dict[str, Any] = {
     "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
     "projection_dim": 768, "hidden_act": "quick_gelu", "pad_token_id": 49407, **TOKENS,
 }  # fmt: skip
-OPEN_CLIP_CONFIG = {
+OPEN_CLIP_CONFIG: dict[str, Any] = {
     "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
     "projection_dim": 1280, "hidden_act": "gelu", "pad_token_id": 0, **TOKENS,
 }  # fmt: skip
-NOISE = {  # as SDXL 1.0's scheduler_config.json
+NOISE: dict[str, Any] = {  # as SDXL 1.0's scheduler_config.json
     "_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012,
     "beta_schedule": "scaled_linear", "clip_sample": False, "interpolation_type": "linear",
     "num_train_timesteps": 1000, "prediction_type": "epsilon", "sample_max_value": 1.0, "set_alpha_to_one": False,
     "skip_prk_steps": True, "steps_offset": 1, "timestep_spacing": "leading", "trained_betas": None,
     "use_karras_sigmas": False,
 }  # fmt: skip
-BUILDERS: dict[str, Callable[[], torch.nn.Module]] = {
+BUILDERS: dict[str, Callable[[], Any]] = {
     UNET: lambda: UNet2DConditionModel(**UNET_CONFIG),
     "vae": lambda: AutoencoderKL(**VAE_CONFIG),
     TEXT_ENCODER: lambda: CLIPTextModel(CLIPTextConfig(**CLIP_CONFIG)),
     TEXT_ENCODER_2: lambda: CLIPTextModelWithProjection(CLIPTextConfig(**OPEN_CLIP_CONFIG)),
 }
-INDEX = {
+INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True, "add_watermarker": None,
     "scheduler": ["diffusers", "EulerDiscreteScheduler"], UNET: ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"], TEXT_ENCODER: ["transformers", "CLIPTextModel"],
@@ -74,7 +80,7 @@ def draw_weight(name: str, like: torch.Tensor, generator: torch.Generator) -> to
     return (start + 0.1 * torch.randn(like.shape, generator=generator)).half()
 
 
-def build_component(name: str, seed: int) -> torch.nn.Module:
+def build_component(name: str, seed: int) -> Any:
     """One of the pipeline's models with random weights, float16."""
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):

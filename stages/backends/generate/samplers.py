@@ -1,41 +1,24 @@
 """The samplers by name, made from the base's own noise schedule."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    SchedulerMixin,
-    UniPCMultistepScheduler,
-)
+import diffusers
 
-from stages.contracts.settings import Sampler
+from stages.contracts.samplers import SAMPLINGS
 from stages.runtime.errors import UserError
 
-SAMPLERS: frozenset[str] = frozenset(get_args(Sampler))
+SAMPLERS: frozenset[str] = frozenset(SAMPLINGS)
 
 
-def open_sampler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
+def open_sampler(name: str, config: Mapping[str, Any]) -> diffusers.SchedulerMixin:
     """A fresh sampler; prediction type, betas and spacing are those of ``config``, the base's scheduler configuration.
 
     Raises:
         UserError: when there is no such sampler.
     """
-    match name:
-        case "euler":
-            return EulerDiscreteScheduler.from_config(config)
-        case "euler_a":
-            return EulerAncestralDiscreteScheduler.from_config(config)
-        case "dpmpp_2m" | "dpmpp_2m_karras":
-            karras = name == "dpmpp_2m_karras"
-            return DPMSolverMultistepScheduler.from_config(
-                config, algorithm_type="dpmsolver++", solver_order=2, use_karras_sigmas=karras
-            )
-        case "ddim":  # clipping to [-1, 1] is for pixels; latents go beyond
-            return DDIMScheduler.from_config(config, clip_sample=False)
-        case "unipc":
-            return UniPCMultistepScheduler.from_config(config)
-    raise UserError("sampler", f"no sampler {name!r}", f"known: {', '.join(sorted(SAMPLERS))}")
+    if name not in SAMPLINGS:
+        raise UserError("sampler", f"no sampler {name!r}", f"known: {', '.join(sorted(SAMPLERS))}")
+    sampling = SAMPLINGS[name]
+    sampler: diffusers.SchedulerMixin = getattr(diffusers, sampling.scheduler).from_config(config, **sampling.options)
+    return sampler

@@ -1,0 +1,83 @@
+"""A ComfyUI of our own to measure: started from its folder with models from another, killed and started again."""
+
+import os
+import platform
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from stages.backends.generate.comfyui.server import Server
+
+ARGUMENTS = ("--cpu", "--force-fp32", "--fp32-text-enc", "--fp32-vae", "--disable-auto-launch")
+START = 240.0  # seconds until it must answer
+
+
+class ComfyProcess:
+    """One server on 127.0.0.1; its log is ``folder/server.log`` across restarts."""
+
+    def __init__(self, comfyui: Path, python: Path, folder: Path, port: int) -> None:
+        self.comfyui, self.python, self.folder, self.port = comfyui.resolve(), python.absolute(), folder.resolve(), port
+        self.process: subprocess.Popen[bytes] | None = None
+        for name in ("checkpoints", "loras"):
+            (self.folder / "models" / name).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """All that it ever said."""
+        return (self.folder / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            RuntimeError: when it does not.
+        """
+        command = [self.python, "main.py", *ARGUMENTS, "--listen", "127.0.0.1", "--port", str(self.port)]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*map(str, command), "--base-directory", str(self.folder)], cwd=self.comfyui, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}, start_new_session=True,
+            )  # fmt: skip
+        end = time.monotonic() + START
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                with urlopen(f"{self.url}/queue", timeout=5):
+                    return
+            except (URLError, OSError):
+                time.sleep(0.5)
+        raise RuntimeError(f"ComfyUI did not start: {self.log[-2000:]}")
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it; SIGKILL is the crash of a machine."""
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, how)
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def link_checkpoint(server: ComfyProcess, file: Path, name: str) -> None:
+    """Let a server see a checkpoint under a name, without a copy."""
+    (server.folder / "models" / "checkpoints" / name).symlink_to(file.resolve())
+
+
+def describe(server: ComfyProcess) -> dict[str, Any]:
+    """What is measured, and on what."""
+    system = Server(server.url).stats()["system"]
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    return {
+        "comfyui": system["comfyui_version"], "torch": system["pytorch_version"],
+        "python": system["python_version"].split()[0], "commit": head.stdout.strip(),
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU",
+    }  # fmt: skip
