@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, models, versions, workspace
+from stages.commands import caption, comfyui, models, training, versions, workspace
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -37,10 +37,14 @@ A day's work:
 
 app.add_typer(caption.app, name="caption")
 app.add_typer(models.app, name="models")
+app.add_typer(comfyui.app, name="comfyui")
 app.command()(workspace.init)
 app.command()(workspace.upgrade)
 app.command()(versions.compare)
 app.command()(versions.replicate)
+app.command()(comfyui.parity)
+app.command("prove-resume")(training.prove_resume)
+app.command()(training.memory)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -241,51 +245,6 @@ def _build_manifest(folder: Path, captions: Path) -> "Manifest":
     params, machine = read_params(Params), read_machine()
     viewers = open_viewers(params.judges, machine, params.thresholds.coverage)
     return build_manifest(folder, captions, params.dataset, machine.workers, viewers)
-
-
-@app.command("prove-resume")
-def prove_resume(
-    steps: Annotated[int, typer.Option(help="Length of the two trainings.", min=4)] = 40,
-    kills: Annotated[int, typer.Option(help="How often the second one is killed.", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="Of the places where it is killed.")] = 0,
-) -> None:
-    """Train twice for a few steps, once undisturbed, once killed (kill -9) and resumed: are the bytes the same?
-
-    Uses this workspace's own recipe, photos and base, and changes nothing in it.  Exit code 1 when the bytes differ.
-    On a CPU they are the same; on a GPU some kernels may not repeat to the bit, and this command tells.
-
-    \b
-    Examples:
-      pistachio prove-resume
-      pistachio prove-resume --steps 200 --kills 10
-    """
-    from stages.flows.proof import prove_resume as prove
-    from stages.reports.terminal import print_proof
-
-    proof = prove(steps, kills, seed)
-    print_proof(proof.killed_after, proof.resumed_at, proof.undisturbed, proof.killed)
-    raise typer.Exit(0 if proof.holds else 1)
-
-
-@app.command()
-def memory(as_json: Json = False) -> None:
-    """Count the device memory that a training with params.yaml needs, before a pod is rented for it.
-
-    The count is made on the base's configuration alone (its weights need not be there) and takes no GPU.
-
-    \b
-    Examples:
-      pistachio memory
-    """
-    from stages.backends.train.memory import estimate_memory
-    from stages.contracts.settings import Section, Train, read_params
-    from stages.reports.terminal import print_json, print_memory
-
-    class Params(Section):
-        train: Train
-
-    parts = estimate_memory(read_params(Params).train)
-    print_json(parts) if as_json else print_memory(parts)
 
 
 def main() -> None:

@@ -15,8 +15,10 @@ from stages.contracts.paths import PARAMS, REGISTRY, VERSIONS
 from stages.contracts.settings import (
     SECTIONS,
     Caption,
+    ComfyUI,
     Compare,
     Dataset,
+    Eval,
     Judges,
     Machine,
     Regularize,
@@ -29,6 +31,7 @@ from stages.contracts.settings import (
 )
 from stages.flows.captioning import refuse_trigger
 from stages.flows.code import find_other_code
+from stages.flows.comfyui_check import Wanted, list_comfyui_problems
 from stages.flows.photo_check import list_photo_problems
 from stages.flows.versions import list_versions
 from stages.runtime.errors import RIGHTS, ROOM, UserError
@@ -63,7 +66,9 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
             problems += list_photo_problems(section, machine.workers if isinstance(machine, Machine) else 1)
     problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
     problems += _no_class_images(_section("regularize", values), _section("train", values))
+    problems += _needs_comfyui(_section("sweep", values))
     if files:
+        problems += _what_comfyui_lacks({name: _section(name, values) for name in SECTIONS})
         problems += _obstacles() + [line for line in [find_other_code()] if line]
     return list(dict.fromkeys(problems))
 
@@ -126,6 +131,23 @@ def _no_class_images(regularize: Section | None, train: Section | None) -> list[
     match regularize, train:
         case Regularize(source="none"), Train(prior_batch=count, prior_weight=weight) if count and weight:
             return [f"train.prior_batch: is {count}, but regularize.source is none; set it to 0, or the source to base"]
+    return []
+
+
+def _needs_comfyui(sweep: Section | None) -> list[str]:
+    """Modes that the backend does not know."""
+    if isinstance(sweep, Sweep) and sweep.backend == "diffusers" and set(sweep.modes) != {"lora"}:
+        return ["sweep.modes: backend diffusers knows lora alone; draw the others with generate=comfyui"]
+    return []
+
+
+def _what_comfyui_lacks(sections: dict[str, Section | None]) -> list[str]:
+    """What the servers lack that sweep and eval would draw with."""
+    match [sections[name] for name in ("sweep", "eval", "comfyui", "machine")]:
+        case [Sweep() as sweep, Eval() as judged, ComfyUI() as comfyui, Machine() as machine] if "comfyui" in (
+            sweep.backend, judged.backend
+        ):  # fmt: skip
+            return list_comfyui_problems(machine, comfyui, Wanted.of(sweep, judged))
     return []
 
 

@@ -46,9 +46,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: tuple[str, ...] = ()
-) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: tuple[str, ...] = ()) -> None:
+    """A table on standard output; columns in ``right`` are numbers."""
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -60,7 +59,7 @@ def _print_table(
 def print_artifacts() -> None:
     """Every artifact, and whether it is there."""
     rows = [(path.as_posix(), about if path.exists() else f"{about} (not made yet)") for path, about in ARTIFACTS]
-    _print_table("Artifacts", ("where", "what"), rows)
+    print_table("Artifacts", ("where", "what"), rows)
 
 
 def print_advice(advice: Iterable[str]) -> None:
@@ -108,11 +107,11 @@ def print_verdicts(comparison: Comparison) -> None:
                             m.recipe.verdict))  # fmt: skip
     percent, before, after = f"{100 * comparison.confidence:g}%", comparison.baseline, comparison.candidate
     columns = ("metric", before.name, after.name, f"difference, {percent}", "detectable", "verdict", "settled by")
-    _print_table("These two LoRAs", columns, rows, right=columns[1:5])
+    print_table("These two LoRAs", columns, rows, right=columns[1:5])
     if recipes:
         head = ("metric", "difference", percent, "spread of trainings", "detectable", "verdict")
         title = f"The recipes, trained {before.trainings} and {after.trainings} times"
-        _print_table(title, head, recipes, right=head[1:5])
+        print_table(title, head, recipes, right=head[1:5])
 
 
 def print_replica(folder: Path, number: int, of: int, *, known: bool) -> None:
@@ -149,7 +148,7 @@ def print_history(rows: list[Promotion]) -> None:
         for r in rows
     ]  # fmt: skip
     columns = ("version", "promoted (UTC)", "grade", "overall", "likeness", "run", "protocol", "forced because")
-    _print_table("History", columns, cells, right=("overall", "likeness"))
+    print_table("History", columns, cells, right=("overall", "likeness"))
 
 
 def print_scores(scores: Any) -> None:
@@ -158,7 +157,7 @@ def print_scores(scores: Any) -> None:
         (p.file, f"{p.similarity:.3f}" if p.face_found else "no face", "yes" if p.passed else "no")
         for p in scores.pictures
     ]
-    _print_table("", ("picture", "similarity", "passed"), rows, right=("similarity",))
+    print_table("", ("picture", "similarity", "passed"), rows, right=("similarity",))
     if scores.references_without_face:
         _say(f"no face in the references {', '.join(scores.references_without_face)}: left out")
     _say(
@@ -185,7 +184,7 @@ def print_summary(manifest: Manifest, output: Path) -> None:
 def print_caption_plan(plan: Sequence[Any], backend: str) -> None:
     """What would be written where (``flows.caption_folder.Place``)."""
     does = {"caption": f"caption by {backend}", "copy": "copy of the one beside the photo", "keep": "kept"}
-    _print_table("", ("photo", "caption file", "what"), [(str(p.photo), str(p.file), does[p.todo]) for p in plan])
+    print_table("", ("photo", "caption file", "what"), [(str(p.photo), str(p.file), does[p.todo]) for p in plan])
     print(f"{sum(p.todo != 'keep' for p in plan)} of {len(plan)} captions would be written")
 
 
@@ -214,7 +213,7 @@ def print_caption_findings(findings: Sequence[Any], captions: int, share: float)
         print(f"{captions} captions: nothing but trigger and class word stands in {share:.0%} of them or more")
         return
     rows = [(f.fragment, f"{f.count} of {captions}", f"{f.share:.0%}") for f in findings]
-    _print_table("In nearly every caption", ("fragment", "captions", "share"), rows, right=("captions", "share"))
+    print_table("In nearly every caption", ("fragment", "captions", "share"), rows, right=("captions", "share"))
     print("learnt as part of everything instead of the trigger: --drop FRAGMENT, --drop-all, or say it differently")
 
 
@@ -243,7 +242,7 @@ def print_difference(difference: Any) -> None:
     if not rows:
         _say("the same dataset")
         return
-    _print_table("", ("change", "what", "before", "after"), rows)
+    print_table("", ("change", "what", "before", "after"), rows)
 
 
 def print_proof(
@@ -256,7 +255,7 @@ def print_proof(
          "same" if undisturbed.get(name) == after.get(name) else "DIFFERENT")
         for name in names
     ]  # fmt: skip
-    _print_table("", ("artifact", "undisturbed", "killed and resumed", ""), rows)
+    print_table("", ("artifact", "undisturbed", "killed and resumed", ""), rows)
     _say(f"killed after step {', '.join(map(str, killed))}; resumed at step {', '.join(map(str, resumed)) or 'none'}")
     same = undisturbed == after
     _say("resume is exact on this machine" if same and resumed else "resume is NOT proven on this machine")
@@ -266,7 +265,7 @@ def print_memory(parts: Mapping[str, int]) -> None:
     """What a training holds in the device's memory, added up."""
     rows = [(name, f"{size / 2**30:.2f}") for name, size in parts.items() if size]
     rows.append(("together", f"{sum(parts.values()) / 2**30:.2f}"))
-    _print_table("Memory of the training", ("what", "GiB"), rows, right=("GiB",))
+    print_table("Memory of the training", ("what", "GiB"), rows, right=("GiB",))
 
 
 def print_models(states: Sequence[Mapping[str, Any]]) -> None:
@@ -278,7 +277,7 @@ def print_models(states: Sequence[Mapping[str, Any]]) -> None:
         present = present if state["present"] else "no"
         verified = "yes" if state["verified"] else "not yet" if state["present"] else ""
         rows.append((state["name"], state["licence"], size, present, verified, str(Path(state["folder"]).parent)))
-    _print_table("", ("name", "licence", "size", "present", "verified", "in"), rows, right=("size",))
+    print_table("", ("name", "licence", "size", "present", "verified", "in"), rows, right=("size",))
     unpinned = [state["name"] for state in states if state["pinned"] < state["files"]]
     if unpinned:
         _say(f"+ and files that are not pinned: {', '.join(unpinned)}")

@@ -173,11 +173,12 @@ class DiffusersGenerator:
                 line = waiting[group]
                 together = [line.popleft() for _ in range(min(self.micro_batch, len(line)))]
                 padded = together + together[-1:] * (self.micro_batch - len(together))
-                pictures = self._open(group.base).draw(group, [requests[n] for n in padded])
+                pictures = self.open_base(group.base).draw(group, [requests[n] for n in padded])
                 ready.update(zip(together, pictures, strict=False))
             yield ready.pop(number)
 
-    def _open(self, folder: Path) -> Base:
+    def open_base(self, folder: Path) -> Base:
+        """The base model in ``folder``, loaded; the one that was there before goes."""
         torch.set_num_threads(self.machine.threads)
         if self.opened is None or self.opened[0] != folder:
             self.opened = None  # one base at a time: two may not fit

@@ -81,7 +81,7 @@ class ComfyGenerator:
             try:
                 versions.add(deployment.read_version())
             except Unreachable as error:
-                silent.append(str(error))
+                silent.append(f"{error.where}: {error.what}")
         if not versions:
             raise _nobody_answers(silent)
         if len(versions) > 1:

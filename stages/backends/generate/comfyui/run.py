@@ -75,7 +75,11 @@ class Post:
     def failed(self, error: Unreachable) -> None:
         """It gave no usable answer: leave it alone for a while, longer each time."""
         now = time.monotonic()
-        self.down_since, self.why, self.failures = self.down_since or now, str(error), self.failures + 1
+        self.down_since, self.why, self.failures = (
+            self.down_since or now,
+            f"{error.where}: {error.what}",
+            self.failures + 1,
+        )
         self.ask_again, self.rest = now + self.rest, min(2 * self.rest, REST[1])
 
 

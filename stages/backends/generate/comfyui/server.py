@@ -17,12 +17,11 @@ ANSWER = (5.0, 60.0)  # seconds to connect and to answer; a server that loads a 
 TODO = "look into the server's log"
 
 
-class Unreachable(Exception):
+class Unreachable(UserError):
     """A server gave no usable answer; whether it did what was asked is unknown."""
 
     def __init__(self, url: str, why: str) -> None:
-        self.url, self.why = url, why
-        super().__init__(f"{url}: {why}")
+        super().__init__(url, why, "does a ComfyUI server run there?")
 
 
 class Server:

@@ -1,0 +1,71 @@
+"""diffusers with one thing done otherwise: what could make another program draw another picture of the same request."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from stages.backends.generate.diffusers import Base, DiffusersGenerator
+from stages.contracts.settings import Machine
+
+SPACINGS = ("leading", "linspace", "trailing")  # of noise levels, by diffusers' names
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One change."""
+
+    name: str
+    cause: str  # what is to blame where the change brings the pictures together
+    kind: str  # spacing, prediction, negative or vae
+    value: str = ""
+
+
+def list_suspects(base: Path, machine: Machine, *, empty_negative: bool) -> list[Suspect]:
+    """The changes that are changes for this base."""
+    own = DiffusersGenerator(machine, 1).open_base(base)
+    spacing = str(own.pipeline.scheduler.config.get("timestep_spacing", "linspace"))
+    suspects = [
+        Suspect(
+            f"{other} spacing",
+            f"ComfyUI spaces noise levels as {other} would, the base says {spacing}",
+            "spacing",
+            other,
+        )
+        for other in SPACINGS
+        if other != spacing
+    ]
+    velocity = own.noise.get("prediction_type") == "v_prediction"
+    other = "epsilon" if velocity else "v_prediction"
+    cause = f"ComfyUI takes the base's prediction for {other}: is there a @noise node in the workflow?"
+    suspects.append(Suspect(f"prediction of {other}", cause, "prediction", other))
+    if empty_negative:
+        habit = "the encoded empty text" if own.pipeline.config.force_zeros_for_empty_prompt else "zeros"
+        cause = f"ComfyUI takes an empty negative prompt as {habit}"
+        suspects.append(Suspect(f"empty negative prompt as {habit}", cause, "negative"))
+    cause = "ComfyUI decodes in lower precision: start it with --fp32-vae"
+    suspects.append(Suspect("VAE in bfloat16", cause, "vae"))
+    return suspects
+
+
+def open_suspect(suspect: Suspect, base: Path, machine: Machine) -> DiffusersGenerator:
+    """A generator that does this one thing otherwise."""
+    generator = DiffusersGenerator(machine, 1)
+    opened = generator.open_base(base)
+    match suspect.kind:
+        case "spacing":
+            opened.noise["timestep_spacing"] = suspect.value
+        case "prediction":
+            opened.noise["prediction_type"] = suspect.value
+        case "negative":
+            habit = not opened.pipeline.config.force_zeros_for_empty_prompt
+            opened.pipeline.register_to_config(force_zeros_for_empty_prompt=habit)
+        case "vae":
+            _decode_in_half(opened)
+    return generator
+
+
+def _decode_in_half(opened: Base) -> None:
+    vae = opened.pipeline.vae.to(torch.bfloat16)
+    whole = vae.decode
+    vae.decode = lambda latents, **options: whole(latents.to(torch.bfloat16), **options)
