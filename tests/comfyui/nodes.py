@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from comfyui.folders import Folders
-from comfyui.pictures import Description, draw, hash_description, read_lora
+from comfyui.pictures import Description, draw, hash_description, read_lora, resize
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -46,6 +46,12 @@ class Studio:
                 return [self._load_mask(inputs["image"], inputs["channel"])]
             case "VAEEncode" | "VAEEncodeForInpaint":
                 return [self._encode(inputs)]
+            case "InpaintModelConditioning":
+                return [inputs["positive"], inputs["negative"], self._encode(inputs)]
+            case "CLIPTextEncodeSDXL":
+                return [inputs | {"text": inputs["text_g"]}]
+            case "ImageScale":
+                return [self._scale(inputs)]
             case "SetLatentNoiseMask":
                 return [inputs["samples"] | inputs["mask"]]
             case "KSampler" | "KSamplerAdvanced":
@@ -135,6 +141,12 @@ class Studio:
         if name == "mask":
             return {"mask": digest}
         return {"image": digest, "width": pixels.shape[1], "height": pixels.shape[0]}
+
+    def _scale(self, inputs: dict[str, Any]) -> Description:
+        image, width, height = inputs["image"], inputs["width"], inputs["height"]
+        width = width or max(1, round(image["width"] * height / image["height"]))
+        height = height or max(1, round(image["height"] * width / image["width"]))
+        return self._keep("image", resize(draw(image, self.blobs), width, height))
 
     def _encode(self, inputs: dict[str, Any]) -> Description:
         pixels = inputs["pixels"]

@@ -206,8 +206,8 @@ def test_a_history_can_be_late(double: Double) -> None:
 def test_a_picture_can_carry_another_graph(double: Double) -> None:
     double.faults.wrong_prompt()
     for seed, right in ((1, False), (2, True)):
-        with Image.open(asking.path_of(double, asking.run(double, build_graph(seed)))) as picture:
-            assert (asking.json.loads(picture.text["prompt"]) == build_graph(seed)) is right
+        text = asking.text_of(double, asking.run(double, build_graph(seed)))
+        assert (text["prompt"] == build_graph(seed)) is right
 
 
 # Pictures on their way out
@@ -228,7 +228,7 @@ def test_a_spoilt_picture_is_spoilt_on_its_way_only(double: Double) -> None:
                 assert spoilt.data == b""
             case "foreign":
                 with Image.open(io.BytesIO(spoilt.data)) as picture:
-                    assert picture.text == {}
+                    assert picture.info == {}
     double.faults.spoil("empty", times=math.inf)
     assert [ask(double, "GET", VIEW).data for _ in range(3)] == [b""] * 3
 
