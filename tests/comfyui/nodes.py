@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ COMPRESSION = 4
 class Studio:
     """The models and pictures that a server holds in memory, and its output folder."""
 
-    def __init__(self, folders: Folders, log: Any) -> None:
-        self.folders, self._log = folders, log
+    def __init__(self, folders: Folders, log: Callable[[str], None], count: Callable[[], None]) -> None:
+        self.folders, self._log, self._count = folders, log, count
         self.blobs: dict[str, np.ndarray] = {}
-        self.drawn = 0  # pictures, counted by SaveImage
         self.loaded: dict[
             tuple[str, str], tuple[Path, tuple[Description, list[str]]]
         ] = {}  # by node, class: as ComfyUI
@@ -87,7 +87,8 @@ class Studio:
             for key, value in text.items():
                 info.add_text(key, json.dumps(value))
             Image.fromarray(draw(image, self.blobs, index)).save(path, pnginfo=info, compress_level=COMPRESSION)
-            self.drawn += not temporary
+            if not temporary:
+                self._count()
             subfolder = "" if prefix.parent == Path() else prefix.parent.as_posix()
             entries.append({"filename": path.name, "subfolder": subfolder, "type": "temp" if temporary else "output"})
         return entries

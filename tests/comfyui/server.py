@@ -111,7 +111,7 @@ class Double:
     @property
     def drawn(self) -> int:
         """Pictures that SaveImage wrote, in every life."""
-        return self._service.pictures + (self._service.studio.drawn if self._service.alive else 0)
+        return self._service.drawn
 
     @property
     def lives(self) -> int:
