@@ -78,6 +78,12 @@ def pixels_of(double: Double, history: dict[str, Any]) -> np.ndarray:
         return np.asarray(picture)
 
 
+def text_of(double: Double, history: dict[str, Any]) -> dict[str, Any]:
+    """What the run's first picture says in its text chunks."""
+    with Image.open(path_of(double, history)) as picture:
+        return {str(name): json.loads(str(value)) for name, value in picture.info.items()}
+
+
 def path_of(double: Double, history: dict[str, Any]) -> Path:
     """Where the run's first picture lies."""
     output = next(iter(history["outputs"].values()))["images"][0]

@@ -107,6 +107,11 @@ class Faults:
         """SaveImage cannot write."""
         return self.error("SaveImage", "[Errno 28] No space left on device", "OSError", after=after, times=times)
 
+    def no_face(self, node: str = "ApplyInstantID", *, after: int = 0, times: float = 1) -> Fault:
+        """The photo that conditions shows no face: what InstantID says, and what IPAdapter says."""
+        who = "InsightFace" if node.startswith("IPAdapter") else "Reference Image"
+        return self.error(node, f"{who}: No face detected.", "Exception", after=after, times=times)
+
     def interrupt(self, node: str = "KSampler", *, after: int = 0, times: float = 1) -> Fault:
         """Somebody else presses stop when a node of this class runs."""
         return self._plan("interrupt", node, after, times)

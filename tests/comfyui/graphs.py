@@ -9,7 +9,7 @@ from typing import Any
 from comfyui.folders import Folders
 
 RECORDED = Path(__file__).parent / "recorded"
-CUSTOM_MODULES = ("custom_nodes.ComfyUI_InstantID", "custom_nodes.ComfyUI_IPAdapter_plus")
+CUSTOM_MODULE = "custom_nodes.ComfyUI_"  # how the modules of InstantID and IPAdapter begin
 CHECKS_ITS_IMAGE = ("LoadImage", "LoadImageMask")
 CORRUPTED = "The workflow may be corrupted or a custom node is missing."
 LONG_LIST = 20
@@ -34,9 +34,10 @@ class Nodes:
 
     def __init__(self, folders: Folders, dialect: str, custom: bool) -> None:
         self._folders, self._newer = folders, dialect == "newer"
-        recorded = read_recordings()
         self._recorded = {
-            name: info for name, info in recorded.items() if custom or info["python_module"] not in CUSTOM_MODULES
+            name: info
+            for name, info in read_recordings().items()
+            if custom or not info["python_module"].startswith(CUSTOM_MODULE)
         }
 
     def __contains__(self, name: object) -> bool:

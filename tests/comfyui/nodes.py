@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from comfyui.folders import Folders
-from comfyui.pictures import Description, draw, hash_description, read_lora
+from comfyui.pictures import Description, draw, hash_description, read_lora, resize
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -17,10 +18,9 @@ COMPRESSION = 4
 class Studio:
     """The models and pictures that a server holds in memory, and its output folder."""
 
-    def __init__(self, folders: Folders, log: Any) -> None:
-        self.folders, self._log = folders, log
+    def __init__(self, folders: Folders, log: Callable[[str], None], count: Callable[[], None]) -> None:
+        self.folders, self._log, self._count = folders, log, count
         self.blobs: dict[str, np.ndarray] = {}
-        self.drawn = 0  # pictures, counted by SaveImage
         self.loaded: dict[
             tuple[str, str], tuple[Path, tuple[Description, list[str]]]
         ] = {}  # by node, class: as ComfyUI
@@ -46,6 +46,12 @@ class Studio:
                 return [self._load_mask(inputs["image"], inputs["channel"])]
             case "VAEEncode" | "VAEEncodeForInpaint":
                 return [self._encode(inputs)]
+            case "InpaintModelConditioning":
+                return [inputs["positive"], inputs["negative"], self._encode(inputs)]
+            case "CLIPTextEncodeSDXL":
+                return [inputs | {"text": inputs["text_g"]}]
+            case "ImageScale":
+                return [self._scale(inputs)]
             case "SetLatentNoiseMask":
                 return [inputs["samples"] | inputs["mask"]]
             case "KSampler" | "KSamplerAdvanced":
@@ -81,7 +87,8 @@ class Studio:
             for key, value in text.items():
                 info.add_text(key, json.dumps(value))
             Image.fromarray(draw(image, self.blobs, index)).save(path, pnginfo=info, compress_level=COMPRESSION)
-            self.drawn += not temporary
+            if not temporary:
+                self._count()
             subfolder = "" if prefix.parent == Path() else prefix.parent.as_posix()
             entries.append({"filename": path.name, "subfolder": subfolder, "type": "temp" if temporary else "output"})
         return entries
@@ -135,6 +142,12 @@ class Studio:
         if name == "mask":
             return {"mask": digest}
         return {"image": digest, "width": pixels.shape[1], "height": pixels.shape[0]}
+
+    def _scale(self, inputs: dict[str, Any]) -> Description:
+        image, width, height = inputs["image"], inputs["width"], inputs["height"]
+        width = width or max(1, round(image["width"] * height / image["height"]))
+        height = height or max(1, round(image["height"] * width / image["width"]))
+        return self._keep("image", resize(draw(image, self.blobs), width, height))
 
     def _encode(self, inputs: dict[str, Any]) -> Description:
         pixels = inputs["pixels"]

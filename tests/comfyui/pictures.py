@@ -96,7 +96,7 @@ def draw(image: Description, blobs: dict[str, np.ndarray], number: int = 0) -> n
         who = mix_identities(stranger, persona, share_of_persona(sampled, text))
         scene = sample_scene(seed % 2**31, framing="close-up", eyewear="none", hat="none")
         pixels = render(who, scene, drawn_width, drawn_height).image
-    pixels = _whisper(_resize(pixels, width, height), hash_description(image))
+    pixels = _whisper(resize(pixels, width, height), hash_description(image))
     return _paint_into(pixels, latent, blobs)
 
 
@@ -107,7 +107,7 @@ def _drawable(width: int, height: int) -> tuple[int, int]:
     return max(least, round(width * scale)), max(least, round(height * scale))
 
 
-def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
@@ -125,4 +125,4 @@ def _paint_into(pixels: np.ndarray, latent: Description, blobs: dict[str, np.nda
         return pixels
     height, width = pixels.shape[:2]
     inside = np.asarray(Image.fromarray(blobs[latent["mask"]]).resize((width, height))) > 127
-    return np.where(inside[..., None], pixels, _resize(blobs[latent["image"]], width, height))
+    return np.where(inside[..., None], pixels, resize(blobs[latent["image"]], width, height))

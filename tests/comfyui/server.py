@@ -7,6 +7,12 @@ graph answers the earlier file's name; a restart forgets queue and history) and 
 It cannot prove the effect of a LoRA, the quality of a picture, memory, speed, or that a custom node is installed: no
 model runs in it.  What it draws is a function of what decides a picture (pictures.py says how).
 
+Where it differs from the recording on purpose: /system_stats names the double as Python's and torch's version; a log
+line is written for what a client can look for (got prompt, invalid prompt, lora key not loaded), not for every step;
+errors come in the order of a node's inputs (the real order is that of a set); tracebacks are the double's; there is no
+frontend (/extensions, /); previews are not sent.  Dialect ``newer`` is what the source of newer servers says, not a
+recording.
+
     with open_double(tmp_path) as double:
         double.faults.answer("POST /prompt", 503)
         ... requests to double.url ...
@@ -16,6 +22,7 @@ As a program: ``python tests/comfyui/server.py --port 8188 --folder DIR [--diale
 
 import argparse
 import asyncio
+import signal
 import sys
 import threading
 import time
@@ -104,7 +111,7 @@ class Double:
     @property
     def drawn(self) -> int:
         """Pictures that SaveImage wrote, in every life."""
-        return self._service.pictures + (self._service.studio.drawn if self._service.alive else 0)
+        return self._service.drawn
 
     @property
     def lives(self) -> int:
@@ -201,18 +208,18 @@ def open_double(folder: Path, *, port: int = 0, dialect: str = "0.3.64", custom_
 
 
 def main() -> None:
-    """Serve until interrupted."""
+    """Serve until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(description=WHAT)
     parser.add_argument("--port", type=int, default=8188)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--dialect", choices=sorted(VERSIONS), default="0.3.64")
     arguments = parser.parse_args()
     with open_double(arguments.folder, port=arguments.port, dialect=arguments.dialect) as double:
+        over = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: over.set())
         print(f"{WHAT}: {double.url}", flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            print("stopped", flush=True)
+        over.wait()
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Service:
         self.accepted: list[tuple[str, Any]] = []  # (prompt_id, graph) of all lives
         self.bugs: list[Exception] = []  # of the double itself
         self.lives = 0
-        self.pictures = 0  # drawn in earlier lives
+        self.drawn = 0  # pictures that SaveImage wrote, in all lives
         self.alive = False
         self._changing = asyncio.Lock()
         self.stopping = asyncio.Event()
@@ -64,8 +64,8 @@ class Service:
         self.sockets: dict[str, web.WebSocketResponse] = {}
         self.left: dict[web.WebSocketResponse, tuple[float, Any]] = {}  # messages until it breaks, its transport
         self.mail: asyncio.Queue[tuple[str, dict[str, Any], str | None]] = asyncio.Queue()
-        self.studio = Studio(self.folders, self.log)
-        self.worker = Worker(self.nodes, self.studio, self.faults, self.send, self._drawing)
+        studio = Studio(self.folders, self.log, self._count)
+        self.worker = Worker(self.nodes, studio, self.faults, self.send, self._drawing)
         self.log(f"ComfyUI version: {VERSIONS[self.dialect]} ({WHAT})")
         shutil.rmtree(self.folders.temp, ignore_errors=True)
         self.folders.temp.mkdir()
@@ -100,7 +100,6 @@ class Service:
 
     async def _die(self) -> None:
         self.alive = False
-        self.pictures += self.studio.drawn
         for task in self._life:
             task.cancel()
         for handler in self._runner.server.connections if self._runner.server else []:
@@ -133,6 +132,9 @@ class Service:
         except Exception as error:
             self.bugs.append(error)
             self._keep(self.die())
+
+    def _count(self) -> None:
+        self.drawn += 1
 
     def _keep(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -160,6 +160,13 @@ def test_out_of_memory_and_a_full_disk_are_errors_of_their_nodes(double: Double)
     assert not list(double.folders.output.rglob("*.png"))
 
 
+def test_a_photo_without_a_face_is_an_error_of_instantid(double: Double) -> None:
+    double.faults.no_face()
+    event, about = last_message(asking.run(double, asking.read("graph_lora_instantid_basic")))
+    assert (event, about["node_type"], about["exception_type"]) == ("execution_error", "ApplyInstantID", "Exception")
+    assert about["exception_message"] == "Reference Image: No face detected.\n"
+
+
 def test_somebody_else_interrupts(double: Double) -> None:
     double.faults.interrupt()
     assert last_message(asking.run(double, build_graph(1)))[0] == "execution_interrupted"
@@ -206,8 +213,8 @@ def test_a_history_can_be_late(double: Double) -> None:
 def test_a_picture_can_carry_another_graph(double: Double) -> None:
     double.faults.wrong_prompt()
     for seed, right in ((1, False), (2, True)):
-        with Image.open(asking.path_of(double, asking.run(double, build_graph(seed)))) as picture:
-            assert (asking.json.loads(picture.text["prompt"]) == build_graph(seed)) is right
+        text = asking.text_of(double, asking.run(double, build_graph(seed)))
+        assert (text["prompt"] == build_graph(seed)) is right
 
 
 # Pictures on their way out
@@ -228,7 +235,7 @@ def test_a_spoilt_picture_is_spoilt_on_its_way_only(double: Double) -> None:
                 assert spoilt.data == b""
             case "foreign":
                 with Image.open(io.BytesIO(spoilt.data)) as picture:
-                    assert picture.text == {}
+                    assert picture.info == {}
     double.faults.spoil("empty", times=math.inf)
     assert [ask(double, "GET", VIEW).data for _ in range(3)] == [b""] * 3
 
@@ -271,3 +278,13 @@ def test_the_websocket_breaks_after_some_messages_and_runs_go_on(double: Double)
     assert asyncio.run(hear()) == 3
     double.release()
     assert asking.wait(double, double.accepted[0])["status"]["completed"]
+
+
+def test_the_websocket_breaks_when_the_server_dies(double: Double) -> None:
+    async def hear() -> Any:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{double.url}/ws?clientId=me") as socket:
+            await socket.receive(5)
+            await asyncio.to_thread(double.die)
+            return (await socket.receive(5)).type
+
+    assert asyncio.run(hear()) in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)

@@ -40,9 +40,10 @@ def double(tmp_path: Path) -> Iterator[Double]:
         yield opened
 
 
-def spoil(change: Callable[[Graph], Any]) -> Graph:
+def spoil(*changes: Callable[[Graph], Any]) -> Graph:
     graph = build_graph()
-    change(graph)
+    for change in changes:
+        change(graph)
     return graph
 
 
@@ -213,7 +214,7 @@ def test_the_queue_is_as_recorded(double: Double, name: str) -> None:
 
 def test_the_queue_shows_a_partial_run_as_recorded(bare: Double) -> None:
     bare.faults.hold()
-    asking.send(bare, spoil(lambda graph: (add_bad_output(graph), graph["3"]["inputs"].update(seed=3))))
+    asking.send(bare, spoil(lambda graph: graph["3"]["inputs"].update(seed=3), add_bad_output))
     bare.wait_for(bare.running)
     recorded = ENDPOINTS["GET /queue"]["body"]["queue_running"]
     assert queue_of(bare)["queue_running"] == [compare({"prompt": item}) for item in recorded]
