@@ -190,3 +190,26 @@ def tiny_training(tmp_path: Path, tiny_base: Path, examples: Examples, monkeypat
     monkeypatch.chdir(tmp_path)
     make_training_workspace(tiny_base, examples)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained_lora(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of the tiny base that does something: in place of training, its second matrices are drawn."""
+    import torch
+
+    from stages.backends.sdxl import open_pipeline
+    from stages.backends.train.adapters import add_lora, export_lora, lora_layers
+    from stages.contracts.lora import write_lora
+    from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
+    from stages.contracts.settings import Train
+
+    pipeline = open_pipeline(tiny_base, torch.float32)
+    models = {name: getattr(pipeline, name) for name in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}
+    torch.manual_seed(0)
+    for name, model in models.items():
+        add_lora(name, model, Train(version="t", base=tiny_base, rank=4, layers="all", checkpoint_every=1))
+        for _, layer in lora_layers(model):
+            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.3)
+    path = tmp_path_factory.mktemp("trained") / "amira.safetensors"
+    write_lora(path, export_lora(models, torch.float32), {})
+    return path

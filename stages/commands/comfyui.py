@@ -153,7 +153,7 @@ def nodes(url: Url = None, as_json: Json = False) -> None:
 def draw(
     prompt: Annotated[str, typer.Argument(help="What to draw; {trigger} and {class_word} are filled in.")],
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("drawn.png"),
-    workflow: Annotated[Path, typer.Option(help="Graph in API format.")] = Path("conf/workflows/lora.json"),
+    workflow: Annotated[Path | None, typer.Option(help="Graph in API format; default that of mode lora.")] = None,
     lora: Annotated[Path | None, typer.Option(help="LoRA file; default the trained one, where there is one.")] = None,
     strength: Annotated[float, typer.Option(help="What the LoRA is multiplied by.", min=0, max=2)] = 1.0,
     image: Annotated[Path | None, typer.Option(help="Picture to change (a workflow with @image).")] = None,

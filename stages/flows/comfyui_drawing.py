@@ -30,7 +30,7 @@ class Wish:
     """One picture, as a person asks for it."""
 
     prompt: str
-    workflow: Path
+    workflow: Path | None  # None: that of mode lora
     lora: Path | None
     strength: float
     image: Path | None
@@ -47,7 +47,9 @@ def draw_one(wish: Wish, output: Path) -> tuple[int, int]:
         UserError: when it cannot be drawn.
     """
     params, machine = read_params(Params), read_machine()
-    comfyui = params.comfyui.model_copy(update={"workflows": {PLAIN: wish.workflow, "lora": wish.workflow}})
+    comfyui = params.comfyui
+    if wish.workflow is not None:
+        comfyui = comfyui.model_copy(update={"workflows": {PLAIN: wish.workflow, "lora": wish.workflow}})
     width, height = _size(wish, params.sweep)
     request = ImageRequest(
         **_first(params, wish.lora), prompt=fill(wish.prompt, params.dataset), seed=wish.seed, strength=wish.strength,

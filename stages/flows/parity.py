@@ -5,6 +5,7 @@ together is the cause.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,7 +83,8 @@ def _draw_suspects(
             yield f"LoRA at {factor:g} of its strength", cause, list(plain.generate(scaled))
     base = requests[0].base
     for suspect in list_suspects(base, machine, empty_negative=not requests[0].negative_prompt):
-        yield suspect.name, suspect.cause, list(open_suspect(suspect, base, machine).generate(requests))
+        with suppress(UserError):  # a base that was trained otherwise may draw what is no number
+            yield suspect.name, suspect.cause, list(open_suspect(suspect, base, machine).generate(requests))
 
 
 LORA_CAUSES = {

@@ -35,13 +35,14 @@ class World:
 
 
 @pytest.fixture(params=["diffusers", "double", pytest.param("real", marks=pytest.mark.slow)])
-def world(request_kind: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(
+    request_kind: str, tiny_base: Path, trained_lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
     monkeypatch.chdir(tmp_path)
     hurry(monkeypatch)
     match request_kind:
         case "diffusers":
-            lora = _trained(tiny_base, tmp_path / "amira.safetensors")
-            yield World(lambda: open_generator("diffusers", Machine(threads=1), 2), request(tiny_base), lora)
+            yield World(lambda: open_generator("diffusers", Machine(threads=1), 2), request(tiny_base), trained_lora)
         case "double":
             with open_server(tmp_path / "server") as double:
                 machine = Machine(comfyui_urls=(double.url,), state_dir=tmp_path / "state")
@@ -61,25 +62,6 @@ def world(request_kind: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytes
 @pytest.fixture
 def request_kind(request: pytest.FixtureRequest) -> str:
     return str(request.node.callspec.params["world"])
-
-
-def _trained(base: Path, path: Path) -> Path:
-    import torch
-
-    from stages.backends.sdxl import open_pipeline
-    from stages.backends.train.adapters import add_lora, export_lora, lora_layers
-    from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
-    from stages.contracts.settings import Train
-
-    pipeline = open_pipeline(base, torch.float32)
-    models = {name: getattr(pipeline, name) for name in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}
-    torch.manual_seed(0)
-    for name, model in models.items():
-        add_lora(name, model, Train(version="t", base=base, rank=4, layers="all", checkpoint_every=1))
-        for _, layer in lora_layers(model):
-            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.3)
-    write_lora(path, export_lora(models, torch.float32), {})
-    return path
 
 
 def same(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> list[bool]:
