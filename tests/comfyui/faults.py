@@ -131,6 +131,10 @@ class Faults:
         """The run succeeds, says so, and is in the history only ``seconds`` later."""
         return self._plan("late_history", "*", after, times, seconds=seconds)
 
+    def grumble(self, text: str, node: str = "LoraLoader", *, after: int = 0, times: float = 1) -> Fault:
+        """A line in the log when a node of this class runs, such as "ERROR lora ..." or "NOT LOADED ..."."""
+        return self._plan("grumble", node, after, times, text=text)
+
     def wrong_prompt(self, *, after: int = 0, times: float = 1) -> Fault:
         """SaveImage embeds another graph than the one that it ran."""
         return self._plan("wrong_prompt", "*", after, times)

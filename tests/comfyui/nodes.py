@@ -19,7 +19,7 @@ class Studio:
     """The models and pictures that a server holds in memory, and its output folder."""
 
     def __init__(self, folders: Folders, log: Callable[[str], None], count: Callable[[], None]) -> None:
-        self.folders, self._log, self._count = folders, log, count
+        self.folders, self.log, self._count = folders, log, count
         self.blobs: dict[str, np.ndarray] = {}
         self.loaded: dict[
             tuple[str, str], tuple[Path, tuple[Description, list[str]]]
@@ -117,7 +117,7 @@ class Studio:
             held = self.loaded[number, kind] = path, read_lora(path)
         lora, unknown = held[1]
         for key in unknown:
-            self._log(f"lora key not loaded: {key}")
+            self.log(f"lora key not loaded: {key}")
         return [
             {"base": part, "lora": lora, "strength": strength} if lora and strength and part is not None else part
             for part, strength in zip((model, clip), strengths, strict=True)

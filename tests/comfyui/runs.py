@@ -154,6 +154,8 @@ class Run:
             raise Died(fault.detail["back_after"])
         if faults.strike("interrupt", kind):
             self.worker.interrupted = True
+        if fault := faults.strike("grumble", kind):
+            self.worker.studio.log(fault.detail["text"])
         await self._hold(kind, 0)
         if fault := faults.strike("error", kind):
             module, _, name = fault.detail["kind"].rpartition(".")

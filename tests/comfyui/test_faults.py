@@ -191,6 +191,13 @@ def test_a_slow_node_takes_its_time_and_can_be_interrupted(double: Double, node:
     assert last_message(asking.wait(double, prompt_id))[0] == "execution_interrupted"
 
 
+def test_a_node_can_leave_a_line_in_the_log_and_go_on(double: Double) -> None:
+    double.faults.grumble("ERROR lora diffusion_model.x shape mismatch")
+    asking.run(double, asking.add_lora(build_graph(), "A_kohya_sai.safetensors"))
+    assert "ERROR lora diffusion_model.x shape mismatch\n" in double.log
+    assert double.drawn == 1
+
+
 def test_a_held_run_goes_on_when_it_is_released(double: Double) -> None:
     double.faults.hold("SaveImage")
     prompt_id = asking.send(double, build_graph())

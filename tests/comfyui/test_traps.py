@@ -84,6 +84,15 @@ def test_a_lora_overwritten_under_its_name_keeps_its_old_weights_until_the_resta
     assert np.array_equal(drawn, old[1])
 
 
+def test_a_stale_lora_stays_stale_when_its_strength_changes(double: Double) -> None:
+    save_lora(double.loras / "l.safetensors", 1.0, steps=200)
+    draw(double, add_lora(build_graph(), "l.safetensors"))
+    save_lora(double.loras / "l.safetensors", 2.0, steps=20)
+    stale = draw(double, add_lora(build_graph(), "l.safetensors", 0.9))
+    save_lora(double.loras / "old.safetensors", 1.0, steps=200)
+    assert np.array_equal(stale, draw(double, add_lora(build_graph(), "old.safetensors", 0.9)))
+
+
 def test_a_lora_that_matches_nothing_draws_as_without_it_and_only_the_log_says_so(double: Double) -> None:
     save_lora(double.loras / "wrong.safetensors", module="unet.down_blocks.1.attn1.to_q")
     without, wrong = draw(double, build_graph()), draw(double, add_lora(build_graph(), "wrong.safetensors"))
@@ -193,6 +202,14 @@ def test_a_photo_that_conditions_brings_the_persona_and_its_bytes_matter(double:
         double, conditioned("b.png", 0.0)
     )  # fmt: skip
     assert 0 < difference(one, other) < 3 < difference(other, none)
+
+
+def test_where_faces_are_found_changes_nothing(double: Double) -> None:
+    graph = conditioned("idexp/idref.png")
+    on_cpu = draw(double, graph)
+    graph["21"]["inputs"]["provider"] = "CUDA"
+    assert np.array_equal(draw(double, graph), on_cpu)
+    assert double.drawn == 2
 
 
 def test_an_uploaded_photo_that_changes_under_its_name_is_read_again(double: Double) -> None:
