@@ -1,0 +1,159 @@
+"""Are our LoRA files loaded whole by sd-scripts' own network, and theirs by ours?  SDXL's full shape, every module.
+
+    python bench/kohya_names.py FOLDER [PYTHON]     # kohya's sd-scripts, and the Python of their environment
+
+Started with our Python; it starts itself with theirs for their half, in which nothing of ours is imported.  The base
+has shapes and no values, so it needs no weights and about 2 GB.  Figures are appended to bench/results/kohya.json.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "kohya.json"
+RANK, ALPHA, CONV_RANK = 4, 2.0, 4
+LAYERS = ("transformer", "all")  # as train.layers says; theirs: without and with conv_dim
+
+
+def their_half(folder: Path) -> None:
+    """In sd-scripts' environment: load ``ours-*.safetensors``, write what came of it, and write files of their own."""
+    import torch
+    from accelerate import init_empty_weights
+    from library import sdxl_original_unet
+    from networks import lora
+    from safetensors.torch import save_file
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    def open_base() -> tuple[list[torch.nn.Module], torch.nn.Module]:
+        shapes = json.loads((folder / "text.json").read_text())
+        with init_empty_weights():
+            first, second = (CLIPTextConfig(**shapes[name]) for name in ("text_encoder", "text_encoder_2"))
+            encoders = [CLIPTextModel(first), CLIPTextModelWithProjection(second)]
+            return encoders, sdxl_original_unet.SdxlUNet2DConditionModel()
+
+    told: dict[str, Any] = {"torch": torch.__version__}
+    for layers in LAYERS:
+        path = folder / f"ours-{layers}.safetensors"
+        encoders, unet = open_base()
+        network, _ = lora.create_network_from_weights(1.0, str(path), None, encoders, unet)
+        network.apply_to(encoders, unet, True, True)
+        info = network.load_weights(str(path))
+        scales = {part.lora_name: part.scale for part in network.text_encoder_loras + network.unet_loras}
+        told[f"loaded {layers}"] = {
+            "missing": info.missing_keys, "unexpected": info.unexpected_keys, "modules": len(scales),
+            "scales": sorted({float(scale) for scale in scales.values()}),
+        }  # fmt: skip
+        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / f"back-{layers}.st")
+        encoders, unet = open_base()
+        conv = {"conv_dim": str(CONV_RANK), "conv_alpha": str(ALPHA)} if layers == "all" else {}
+        network = lora.create_network(1.0, RANK, ALPHA, None, encoders, unet, **conv)
+        network.apply_to(encoders, unet, True, True)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for part in network.text_encoder_loras + network.unet_loras:
+                part.lora_up.weight.normal_(0, 0.02)
+        network.save_weights(str(folder / f"theirs-{layers}.safetensors"), torch.float16, {"ss_network_dim": str(RANK)})
+    (folder / "told.json").write_text(json.dumps(told))
+
+
+def our_files(folder: Path) -> dict[str, Any]:
+    """Write ``ours-*.safetensors`` as our trainer would, with random values; the base's models, shapes only."""
+    import numpy as np
+    import torch
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    from bench.random_sdxl import TEXT, UNET
+    from stages.backends.train.adapters import add_lora, named_layers
+    from stages.contracts.lora import write_lora
+    from stages.contracts.train_settings import Train
+
+    def open_base() -> dict[str, torch.nn.Module]:
+        with torch.device("meta"):
+            first, second = (CLIPTextConfig(**shape) for shape in TEXT.values())
+            unet = UNet2DConditionModel.from_config(json.loads(UNET.read_text(encoding="utf-8")))
+            return {"unet": unet, "text_encoder": CLIPTextModel(first),
+                    "text_encoder_2": CLIPTextModelWithProjection(second)}  # fmt: skip
+
+    (folder / "text.json").write_text(json.dumps(TEXT))
+    draw = np.random.default_rng(0)
+    for layers in LAYERS:
+        train = Train(version="bench", base=Path("base"), rank=RANK, alpha=ALPHA, layers=layers)  # type: ignore[arg-type]
+        tensors = {}
+        for component, model in open_base().items():
+            with torch.device("meta"):
+                add_lora(component, model, train)
+            for name, layer in named_layers(component, model):
+                known: Any = layer
+                for part, made in (("lora_down", known.lora_A), ("lora_up", known.lora_B)):
+                    shape = tuple(made["default"].weight.shape)
+                    tensors[f"{name}.{part}.weight"] = draw.normal(0, 0.02, shape).astype(np.float16)
+                tensors[f"{name}.alpha"] = np.array(ALPHA, np.float16)
+        write_lora(folder / f"ours-{layers}.safetensors", tensors, {"ss_network_dim": str(RANK)})
+    return open_base()
+
+
+def compare(folder: Path, base: dict[str, Any], layers: str, told: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one choice of layers; differences are of alpha / rank * up @ down, the largest of any module."""
+    from safetensors.torch import load_file
+
+    from stages.backends.generate.lora import read_layers
+    from stages.contracts.lora import read_header
+    from stages.contracts.lora_names import kohya_names
+
+    names = {part: kohya_names(part, [name for name, _ in model.named_modules()]) for part, model in base.items()}
+    figures: dict[str, Any] = {"layers": layers, **told[f"loaded {layers}"]}
+    sets = {}
+    for who, file in (("ours", f"ours-{layers}.safetensors"), ("theirs", f"theirs-{layers}.safetensors")):
+        path = folder / file
+        read, raw = read_layers(path, base), load_file(path if who == "theirs" else folder / f"back-{layers}.st")
+        differences = []
+        for layer in read:
+            name = names[layer.component][layer.module]
+            down, up = raw[f"{name}.lora_down.weight"].float(), raw[f"{name}.lora_up.weight"].float()
+            theirs = (up.flatten(1) @ down.flatten(1)) * (float(raw[f"{name}.alpha"]) / down.shape[0])
+            ours = (layer.up.flatten(1) @ layer.down.flatten(1)) * layer.scale
+            differences.append(float((ours - theirs).abs().max()))
+        sets[who] = {key.split(".")[0] for key in read_header(path).tensors}
+        figures[f"{who}, read by us"] = {
+            "modules": len(read), "modules in the file": len(sets[who]), "largest difference": max(differences),
+            "by part": {part: sum(layer.component == part for layer in read) for part in base},
+        }  # fmt: skip
+    figures["modules that only one of us trains"] = len(sets["ours"] ^ sets["theirs"])
+    return figures
+
+
+def measure(scripts: Path, python: Path, folder: Path) -> dict[str, Any]:
+    """Both halves, in ``folder``; what they found."""
+    base = our_files(folder)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(scripts), "HF_HUB_OFFLINE": "1"}
+    command = [str(python), str(Path(__file__).resolve()), "--peer", str(folder)]
+    done = subprocess.run(command, env=environment, cwd=scripts, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    told = json.loads((folder / "told.json").read_text())
+    return {"torch of sd-scripts": told["torch"], "files": [compare(folder, base, layers, told) for layers in LAYERS]}
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print, and append to the results."""
+    scripts = Path(arguments[0]).resolve()
+    python = Path(arguments[1]) if len(arguments) > 1 else scripts / "venv" / "bin" / "python"
+    sys.path.insert(0, str(HERE.parent))
+    from bench.results_file import append_result
+
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(scripts, python.absolute(), Path(folder))
+    append_result(RESULTS, "python bench/kohya_names.py", {"sd-scripts": scripts}, figures)
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--peer":
+        their_half(Path(sys.argv[2]))
+    else:
+        main(sys.argv[1:])
