@@ -47,7 +47,9 @@ def their_half(folder: Path) -> None:
             "missing": info.missing_keys, "unexpected": info.unexpected_keys, "modules": len(scales),
             "scales": sorted({float(scale) for scale in scales.values()}),
         }  # fmt: skip
-        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / f"back-{layers}.st")
+        save_file(
+            {key: value.contiguous() for key, value in network.state_dict().items()}, folder / f"back-{layers}.st"
+        )
         encoders, unet = open_base()
         conv = {"conv_dim": str(CONV_RANK), "conv_alpha": str(ALPHA)} if layers == "all" else {}
         network = lora.create_network(1.0, RANK, ALPHA, None, encoders, unet, **conv)
@@ -132,7 +134,9 @@ def measure(scripts: Path, python: Path, folder: Path) -> dict[str, Any]:
     base = our_files(folder)
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(scripts), "HF_HUB_OFFLINE": "1"}
     command = [str(python), str(Path(__file__).resolve()), "--peer", str(folder)]
-    done = subprocess.run(command, env=environment, cwd=scripts, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=scripts, capture_output=True, text=True, timeout=900, check=False
+    )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     told = json.loads((folder / "told.json").read_text())

@@ -53,7 +53,7 @@ def open_pipeline(folder: Path, dtype: torch.dtype) -> StableDiffusionXLPipeline
 
 
 def open_skeleton(folder: Path) -> dict[str, torch.nn.Module]:
-    """The models of ``folder`` that a LoRA can change, by component: all shape and no values, from their configurations.
+    """The models of ``folder`` that a LoRA can change, by component: shapes without values, from their configurations.
 
     Raises:
         UserError: when a configuration is missing or cannot be read.
@@ -61,7 +61,8 @@ def open_skeleton(folder: Path) -> dict[str, torch.nn.Module]:
     try:
         unet = UNet2DConditionModel.load_config(folder / UNET, local_files_only=True)
         first, second = (
-            CLIPTextConfig.from_pretrained(folder / name, local_files_only=True) for name in (TEXT_ENCODER, TEXT_ENCODER_2)
+            CLIPTextConfig.from_pretrained(folder / name, local_files_only=True)
+            for name in (TEXT_ENCODER, TEXT_ENCODER_2)
         )
         with torch.device("meta"):
             return {

@@ -67,7 +67,8 @@ def test_every_step_is_told_with_loss_and_rate_and_a_checkpoint_follows_the_step
     assert steps[2].loss == pytest.approx(0.1 + 0.01 * np.sin(1))
     assert (steps[2].d, steps[2].learning_rate) == (pytest.approx(1e-4), pytest.approx(0.75e-4))
     last = events[-1]
-    assert isinstance(last, Checkpoint) and last.step == 4
+    assert isinstance(last, Checkpoint)
+    assert last.step == 4
     written = load_file("work/kohya/output/lora.safetensors")
     assert {name: array.tobytes() for name, array in last.tensors.items()} == {
         name: array.tobytes() for name, array in written.items()
@@ -120,12 +121,9 @@ def test_without_class_images_there_is_no_subset_of_them(tiny_base: Path, exampl
         ("strange keys", "lora_unet_nowhere"),
     ],
 )
-def test_what_sd_scripts_pass_over_is_an_error(
-    tiny_base: Path, examples: Examples, misbehave: str, said: str
-) -> None:
-    steps = 4 if misbehave != "other steps" else 4
+def test_what_sd_scripts_pass_over_is_an_error(tiny_base: Path, examples: Examples, misbehave: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        run(tiny_base, examples, misbehave, steps=steps, checkpoint_every=4)
+        run(tiny_base, examples, misbehave, checkpoint_every=4)
 
 
 def test_a_missing_folder_of_photos_is_an_error_though_the_exit_code_is_0(
@@ -208,7 +206,7 @@ def test_the_stage_writes_what_it_writes_with_every_backend(tiny_training: Path)
     main()
     assert list(find_checkpoints("amira")) == [2, 4]
     header = read_header(LORA / "amira.safetensors")
-    assert header.version == "t" and header.manifest_sha256
+    assert (header.version, bool(header.manifest_sha256)) == ("t", True)
     assert "sd-scripts" in header.metadata["ss_training_comment"]
     assert {name.split(".")[0] for name in header.tensors} == {
         name for name in lora_modules(Path("base")) if name.startswith("lora_unet")

@@ -1,4 +1,4 @@
-"""What sdxl_train_network.py is told: the train section, in the words of contracts.kohya, and what it cannot be told."""
+"""What sdxl_train_network.py is told: the train section in the words of contracts.kohya; and what it cannot be told."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
