@@ -1,85 +1,61 @@
-"""Write a base model of SDXL's full shape with random weights, for peers whose code fits no other shape.
+"""Write a base model of SDXL's full shape with random weights: sd-scripts fit no other shape.
 
-    python bench/random_sdxl.py FOLDER      # 7 GB in bfloat16
+    python -m bench.kohya_base --out FOLDER --tokenizer COMFYUI/comfy/sd1_tokenizer      # 7 GB, bfloat16
 
 It draws nothing that anybody would look at: it is for whether files load and trainings run.
 """
 
+import argparse
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from diffusers import UNet2DConditionModel
 
-from miniature.tokenizer import build_tokenizer
+from bench.random_sdxl import BUILDERS, INDEX, NOISE, write_tokenizers
+from stages.contracts.lora_names import UNET
+from stages.runtime.files import write_json
 
-UNET = Path(__file__).parents[1] / "tests" / "data" / "sdxl_unet.json"
-TEXT = {
-    "text_encoder": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
-                     "hidden_act": "quick_gelu", "projection_dim": 768},
-    "text_encoder_2": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32,
-                       "num_attention_heads": 20, "hidden_act": "gelu", "projection_dim": 1280},
-}  # fmt: skip
-VAE = {
-    "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4, "latent_channels": 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 2, "sample_size": 1024, "scaling_factor": 0.13025,
-}  # fmt: skip
+UNET_CONFIG = Path(__file__).parents[1] / "tests" / "data" / "sdxl_unet.json"
 
 
-def open_models() -> dict[str, Callable[[], torch.nn.Module]]:
-    """What makes each model, by its folder."""
-    text = {"vocab_size": 49408, "max_position_embeddings": 77}
-    unet: dict[str, Any] = json.loads(UNET.read_text(encoding="utf-8"))
-    return {
-        "unet": lambda: UNet2DConditionModel.from_config(unet),
-        "vae": lambda: AutoencoderKL(**VAE),
-        "text_encoder": lambda: CLIPTextModel(CLIPTextConfig(**text, **TEXT["text_encoder"])),
-        "text_encoder_2": lambda: CLIPTextModelWithProjection(CLIPTextConfig(**text, **TEXT["text_encoder_2"])),
-    }
+def open_unet() -> UNet2DConditionModel:
+    """SDXL's UNet as its published configuration says; under device ``meta`` all shape and no values."""
+    unet: UNet2DConditionModel = UNet2DConditionModel.from_config(json.loads(UNET_CONFIG.read_text(encoding="utf-8")))
+    return unet
 
 
 @torch.no_grad()
-def fill(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """The model in bfloat16: norms that pass everything through, other weights small."""
+def build_component(name: str) -> torch.nn.Module:
+    """One of the pipeline's models in bfloat16: norms that pass everything through, other weights small."""
     with torch.device("meta"):
-        model = make()
+        model = open_unet() if name == UNET else BUILDERS[name]()
     model = model.to(torch.bfloat16).to_empty(device="cpu")
-    for name, parameter in model.named_parameters():
+    for key, parameter in model.named_parameters():
         if parameter.ndim > 1:
             parameter.normal_(0, 0.02)
         else:
-            parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-    for name, buffer in model.named_buffers():
-        if name.endswith("position_ids"):
+            parameter.fill_(1.0 if key.endswith("weight") else 0.0)
+    for key, buffer in model.named_buffers():
+        if key.endswith("position_ids"):
             buffer.copy_(torch.arange(buffer.shape[-1]).expand_as(buffer))
     return model
 
 
-def main(folder: Path) -> None:
+def main() -> None:
     """Write the folder, a model at a time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with CLIP's vocab.json and merges.txt")
+    arguments = parser.parse_args()
     torch.manual_seed(0)
-    for name, make in open_models().items():
-        fill(make).save_pretrained(folder / name)
+    write_tokenizers(arguments.tokenizer, arguments.out)
+    write_json(arguments.out / "model_index.json", INDEX)
+    write_json(arguments.out / "scheduler" / "scheduler_config.json", NOISE)
+    for name in BUILDERS:
+        build_component(name).save_pretrained(arguments.out / name)
         print(f"{name}: written", flush=True)
-    for name in ("tokenizer", "tokenizer_2"):
-        tokenizer = build_tokenizer()
-        tokenizer.model_max_length = 77
-        tokenizer.save_pretrained(folder / name)
-    EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").save_pretrained(
-        folder / "scheduler"
-    )
-    parts = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection",
-             "tokenizer": "CLIPTokenizer", "tokenizer_2": "CLIPTokenizer"}  # fmt: skip
-    index = {"_class_name": "StableDiffusionXLPipeline", "_diffusers_version": "0.32.1",
-             "scheduler": ["diffusers", "EulerDiscreteScheduler"], "unet": ["diffusers", "UNet2DConditionModel"],
-             "vae": ["diffusers", "AutoencoderKL"], "force_zeros_for_empty_prompt": True,
-             **{name: ["transformers", kind] for name, kind in parts.items()}}  # fmt: skip
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

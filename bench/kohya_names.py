@@ -1,6 +1,6 @@
 """Are our LoRA files loaded whole by sd-scripts' own network, and theirs by ours?  SDXL's full shape, every module.
 
-    python bench/kohya_names.py FOLDER [PYTHON]     # kohya's sd-scripts, and the Python of their environment
+    python -m bench.kohya_names FOLDER [PYTHON]     # kohya's sd-scripts, and the Python of their environment
 
 Started with our Python; it starts itself with theirs for their half, in which nothing of ours is imported.  The base
 has shapes and no values, so it needs no weights and about 2 GB.  Figures are appended to bench/results/kohya.json.
@@ -35,21 +35,7 @@ def their_half(folder: Path) -> None:
             encoders = [CLIPTextModel(first), CLIPTextModelWithProjection(second)]
             return encoders, sdxl_original_unet.SdxlUNet2DConditionModel()
 
-    told: dict[str, Any] = {"torch": torch.__version__}
-    for layers in LAYERS:
-        path = folder / f"ours-{layers}.safetensors"
-        encoders, unet = open_base()
-        network, _ = lora.create_network_from_weights(1.0, str(path), None, encoders, unet)
-        network.apply_to(encoders, unet, True, True)
-        info = network.load_weights(str(path))
-        scales = {part.lora_name: part.scale for part in network.text_encoder_loras + network.unet_loras}
-        told[f"loaded {layers}"] = {
-            "missing": info.missing_keys, "unexpected": info.unexpected_keys, "modules": len(scales),
-            "scales": sorted({float(scale) for scale in scales.values()}),
-        }  # fmt: skip
-        save_file(
-            {key: value.contiguous() for key, value in network.state_dict().items()}, folder / f"back-{layers}.st"
-        )
+    for layers in LAYERS:  # first, and the default first: reading a file adds the convolutions to a list of the class
         encoders, unet = open_base()
         conv = {"conv_dim": str(CONV_RANK), "conv_alpha": str(ALPHA)} if layers == "all" else {}
         network = lora.create_network(1.0, RANK, ALPHA, None, encoders, unet, **conv)
@@ -59,6 +45,20 @@ def their_half(folder: Path) -> None:
             for part in network.text_encoder_loras + network.unet_loras:
                 part.lora_up.weight.normal_(0, 0.02)
         network.save_weights(str(folder / f"theirs-{layers}.safetensors"), torch.float16, {"ss_network_dim": str(RANK)})
+    told: dict[str, Any] = {"torch": torch.__version__}
+    for layers in LAYERS:
+        path = folder / f"ours-{layers}.safetensors"
+        encoders, unet = open_base()
+        network, _ = lora.create_network_from_weights(1.0, str(path), None, encoders, unet)
+        network.apply_to(encoders, unet, True, True)
+        info = network.load_weights(str(path))
+        scales = {part.lora_name: float(part.scale) for part in network.text_encoder_loras + network.unet_loras}
+        told[f"loaded {layers}"] = {
+            "missing": info.missing_keys, "unexpected": info.unexpected_keys, "modules": len(scales),
+            "scales": sorted(set(scales.values())),
+        }  # fmt: skip
+        tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+        save_file(tensors, folder / f"back-{layers}.safetensors")
     (folder / "told.json").write_text(json.dumps(told))
 
 
@@ -66,22 +66,19 @@ def our_files(folder: Path) -> dict[str, Any]:
     """Write ``ours-*.safetensors`` as our trainer would, with random values; the base's models, shapes only."""
     import numpy as np
     import torch
-    from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    from bench.random_sdxl import TEXT, UNET
+    from bench.kohya_base import open_unet
+    from bench.random_sdxl import BUILDERS, CLIP_CONFIG, OPEN_CLIP_CONFIG
     from stages.backends.train.adapters import add_lora, named_layers
     from stages.contracts.lora import write_lora
+    from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
     from stages.contracts.train_settings import Train
 
     def open_base() -> dict[str, torch.nn.Module]:
         with torch.device("meta"):
-            first, second = (CLIPTextConfig(**shape) for shape in TEXT.values())
-            unet = UNet2DConditionModel.from_config(json.loads(UNET.read_text(encoding="utf-8")))
-            return {"unet": unet, "text_encoder": CLIPTextModel(first),
-                    "text_encoder_2": CLIPTextModelWithProjection(second)}  # fmt: skip
+            return {UNET: open_unet(), **{name: BUILDERS[name]() for name in (TEXT_ENCODER, TEXT_ENCODER_2)}}
 
-    (folder / "text.json").write_text(json.dumps(TEXT))
+    (folder / "text.json").write_text(json.dumps({TEXT_ENCODER: CLIP_CONFIG, TEXT_ENCODER_2: OPEN_CLIP_CONFIG}))
     draw = np.random.default_rng(0)
     for layers in LAYERS:
         train = Train(version="bench", base=Path("base"), rank=RANK, alpha=ALPHA, layers=layers)  # type: ignore[arg-type]
@@ -112,7 +109,10 @@ def compare(folder: Path, base: dict[str, Any], layers: str, told: dict[str, Any
     sets = {}
     for who, file in (("ours", f"ours-{layers}.safetensors"), ("theirs", f"theirs-{layers}.safetensors")):
         path = folder / file
-        read, raw = read_layers(path, base), load_file(path if who == "theirs" else folder / f"back-{layers}.st")
+        read, raw = (
+            read_layers(path, base),
+            load_file(path if who == "theirs" else folder / f"back-{layers}.safetensors"),
+        )
         differences = []
         for layer in read:
             name = names[layer.component][layer.module]
@@ -147,12 +147,11 @@ def main(arguments: list[str]) -> None:
     """Measure, print, and append to the results."""
     scripts = Path(arguments[0]).resolve()
     python = Path(arguments[1]) if len(arguments) > 1 else scripts / "venv" / "bin" / "python"
-    sys.path.insert(0, str(HERE.parent))
     from bench.results_file import append_result
 
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(scripts, python.absolute(), Path(folder))
-    append_result(RESULTS, "python bench/kohya_names.py", {"sd-scripts": scripts}, figures)
+    append_result(RESULTS, "python -m bench.kohya_names", {"sd-scripts": scripts}, figures)
     print(json.dumps(figures, indent=1))
 
 

@@ -1,7 +1,7 @@
 """A small real training by sd-scripts through our backend, interrupted and gone on with, on a base of random weights.
 
-    python bench/kohya_base.py BASE                                  # once, 7 GB
-    python bench/kohya_training.py FOLDER PYTHON BASE [unet|text]    # sd-scripts, their Python
+    python -m bench.kohya_base --out BASE --tokenizer ...               # once, 7 GB
+    python -m bench.kohya_training FOLDER PYTHON BASE [unet|text]       # sd-scripts, their Python
 
 Steps, losses, rates, checkpoints and the state are the real program's; what is learnt means nothing.  ``text`` trains
 both text encoders too.  Weights and LoRA are kept in bfloat16 (--full_bf16), which our backend never asks for: SDXL
@@ -19,17 +19,14 @@ from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-
-from bench.results_file import append_result  # noqa: E402
-from stages.backends.generate.lora import read_layers  # noqa: E402
-from stages.backends.sdxl import open_skeleton  # noqa: E402
-from stages.backends.train.kohya import KohyaTrainer  # noqa: E402
-from stages.contracts.lora import write_lora  # noqa: E402
-from stages.contracts.settings import Kohya, Machine, Train  # noqa: E402
-from stages.contracts.training import Checkpoint, Event, Example, Examples, Resumed, Step  # noqa: E402
-from stages.runtime.pictures import write_png  # noqa: E402
+from bench.results_file import append_result
+from stages.backends.generate.lora import read_layers
+from stages.backends.sdxl import open_skeleton
+from stages.backends.train.kohya import KohyaTrainer
+from stages.contracts.lora import write_lora
+from stages.contracts.settings import Kohya, Machine, Train
+from stages.contracts.training import Checkpoint, Event, Example, Examples, Resumed, Step
+from stages.runtime.pictures import write_png
 
 STEPS, EVERY, SIDE = 4, 2, 64
 
@@ -98,7 +95,10 @@ def main(scripts: Path, python: Path, base: Path, what: str = "unet") -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(SmallTrainer(train, machine), draw_examples(Path(folder)), Path(folder) / "work")
     append_result(
-        HERE / "results" / "kohya.json", f"python bench/kohya_training.py ... {what}", {"sd-scripts": scripts}, figures
+        Path(__file__).resolve().parent / "results" / "kohya.json",
+        f"python -m bench.kohya_training ... {what}",
+        {"sd-scripts": scripts},
+        figures,
     )
 
 

@@ -1,4 +1,4 @@
-"""What sd-scripts is told follows from the table that docs/params.md prints, and what it cannot do is refused by name."""
+"""What sd-scripts is told follows from the table in docs/params.md, and what it cannot do is refused by name."""
 
 import json
 from pathlib import Path
