@@ -38,6 +38,15 @@ class SmallTrainer(KohyaTrainer):
         return [*super()._command(place, state), "--full_bf16"]
 
 
+def make_recipe(base: Path, *, text_encoders: bool) -> Train:
+    """The smallest training that has everything: class images, checkpoints, a state."""
+    return Train(
+        backend="kohya", version="bench", base=base, resolution=SIDE, rank=4, layers="transformer", steps=STEPS,
+        batch=1, prior_batch=1, checkpoint_every=EVERY, text_encoders=text_encoders, cache_text=not text_encoders,
+        precision="bfloat16", gradient_checkpointing=True,
+    )  # fmt: skip
+
+
 def draw_examples(folder: Path) -> Examples:
     """Four photos and two class images of noise."""
     draw = np.random.default_rng(0)
@@ -85,12 +94,7 @@ def measure(trainer: SmallTrainer, examples: Examples, work: Path) -> dict[str, 
 
 def main(scripts: Path, python: Path, base: Path, what: str = "unet") -> None:
     """Train, print every event, append the figures."""
-    text = what == "text"
-    train = Train(
-        backend="kohya", version="bench", base=base, resolution=SIDE, rank=4, layers="transformer", steps=STEPS,
-        batch=1, prior_batch=1, checkpoint_every=EVERY, text_encoders=text, cache_text=not text, precision="bfloat16",
-        gradient_checkpointing=True,
-    )  # fmt: skip
+    train = make_recipe(base, text_encoders=what == "text")
     machine = Machine(threads=2, kohya=Kohya(folder=scripts, python=python))
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(SmallTrainer(train, machine), draw_examples(Path(folder)), Path(folder) / "work")

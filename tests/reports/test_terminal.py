@@ -95,7 +95,8 @@ def promotion(name: str, **changes: Any) -> Promotion:
 
 
 def test_history_is_listed_oldest_first_with_the_reason_of_a_forced_one(capsys: Capture) -> None:
-    terminal.print_history([promotion("v3"), promotion("v1", forced=True, why="the demo", overall_grade="D", lora_dataset="unknown")])
+    forced = promotion("v1", forced=True, why="the demo", overall_grade="D", lora_dataset="unknown")
+    terminal.print_history([promotion("v3"), forced])
     head, *rows = table(capsys.readouterr().out)
     assert head == ["version", "promoted (UTC)", "grade", "overall", "likeness", "run", "protocol", "trained on",
                     "forced because"]  # fmt: skip

@@ -9,10 +9,11 @@ from safetensors.numpy import load_file
 
 from stages.backends.generate.lora import read_layers
 from stages.backends.sdxl import check_base, open_skeleton
+from stages.backends.train.board import Board
 from stages.backends.train.kohya_files import NAME, Place
 from stages.backends.train.kohya_options import build_options, list_refusals, uses_prior
 from stages.backends.train.kohya_process import (
-    Board,
+    BoardReader,
     Child,
     Scalars,
     find_scripts,
@@ -20,6 +21,7 @@ from stages.backends.train.kohya_process import (
     last_words,
     wait_a_moment,
 )
+from stages.backends.train.watch import Watch
 from stages.contracts.lora import read_header
 from stages.contracts.lora_metadata import read_noise
 from stages.contracts.settings import Machine
@@ -57,9 +59,14 @@ class KohyaTrainer:
         place = Place(work / "kohya")
         start, state = place.find_state()
         place.prepare(self.settings, examples)
-        follower = Follower(self.settings, place, start)
-        with Child(self._command(place, state), LOG, self.machine) as child:
-            yield from follower.follow(child)
+        follower, watch = Follower(self.settings, place, start), Watch(self.settings, self.machine.device)
+        command = self._command(place, state)
+        with Child(command, LOG, self.machine) as child, Board(self.settings.version, start) as board:
+            for event in follower.follow(child):
+                yield event
+                if isinstance(event, Step) and event.step:
+                    board.add(event)
+                    watch.add(event)
 
     def _check(self, examples: Examples) -> None:
         if not examples.train:
@@ -90,7 +97,7 @@ class Follower:
     def __init__(self, train: Train, place: Place, start: int) -> None:
         self.train, self.place, self.start = train, place, start
         self.models: Mapping[str, torch.nn.Module] = open_skeleton(train.base)
-        self.board = Board(place.board)
+        self.board = BoardReader(place.board)
         self.told = start
         self.passes: list[Scalars] = []
 

@@ -113,7 +113,7 @@ class Scalars:
 
 
 @dataclass
-class Board:
+class BoardReader:
     """The TensorBoard log under a folder, read as it grows."""
 
     folder: Path
