@@ -147,11 +147,11 @@ def main(arguments: list[str]) -> None:
     """Measure, print, and append to the results."""
     scripts = Path(arguments[0]).resolve()
     python = Path(arguments[1]) if len(arguments) > 1 else scripts / "venv" / "bin" / "python"
-    from bench.results_file import append_result
+    from bench.results_file import append_result, describe_peer
 
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(scripts, python.absolute(), Path(folder))
-    append_result(RESULTS, "python -m bench.kohya_names", {"sd-scripts": scripts}, figures)
+    append_result(RESULTS, "python -m bench.kohya_names", {"sd-scripts": describe_peer(scripts, python)}, figures)
     print(json.dumps(figures, indent=1))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.results_file import append_result
+from bench.results_file import append_result, describe_peer
 from stages.backends.generate.lora import read_layers
 from stages.backends.sdxl import open_skeleton
 from stages.backends.train.kohya import KohyaTrainer
@@ -101,7 +101,7 @@ def main(scripts: Path, python: Path, base: Path, what: str = "unet") -> None:
     append_result(
         Path(__file__).resolve().parent / "results" / "kohya.json",
         f"python -m bench.kohya_training ... {what}",
-        {"sd-scripts": scripts},
+        {"sd-scripts": describe_peer(scripts, python)},
         figures,
     )
 

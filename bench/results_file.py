@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import torch
 
+THEIRS = ("accelerate", "diffusers", "safetensors", "torch", "transformers")
 PACKAGES = ("accelerate", "diffusers", "peft", "safetensors", "torch", "transformers")
 
 
@@ -32,14 +33,22 @@ def commit_of(folder: Path) -> str:
     return done.stdout.strip()
 
 
-def append_result(path: Path, command: str, peers: Mapping[str, Path], figures: Mapping[str, Any]) -> None:
-    """Append one measurement; peers are named by their commit, never by where they lie."""
+def describe_peer(folder: Path, python: Path) -> dict[str, Any]:
+    """A peer's git commit and the packages of its environment: never where it lies."""
+    asked = "import json; from importlib.metadata import version as v"
+    asked += f"; print(json.dumps({{name: v(name) for name in {THEIRS}}}))"
+    done = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=False)
+    return {"commit": commit_of(folder), "versions": json.loads(done.stdout or "{}")}
+
+
+def append_result(path: Path, command: str, peers: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Append one measurement; ``peers`` as ``describe_peer`` tells them."""
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     rows.append(
         {
             "command": command, "machine": describe_machine(), "python": platform.python_version(),
             "versions": {package: version(package) for package in PACKAGES},
-            "peers": {name: commit_of(folder) for name, folder in peers.items()}, "figures": dict(figures),
+            "peers": dict(peers), "figures": dict(figures),
         }
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
