@@ -111,7 +111,7 @@ def zero_strength_is_no_lora(server: ComfyProcess, request: ImageRequest, withou
     """Whether a LoRA in the graph at strength 0 changes not one byte."""
     planner = Planner(ComfyUI())
     job = planner.plan(replace(request, strength=1.0))
-    graph = fill_graph(replace(job, request=replace(request, strength=0.0)), name, None)
+    graph = fill_graph(replace(job, request=replace(request, strength=0.0)), name, {})
     return bool(np.array_equal(draw_plainly(server, graph, name), without))
 
 

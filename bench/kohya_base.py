@@ -8,6 +8,7 @@ It draws nothing that anybody would look at: it is for whether files load and tr
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -53,7 +54,8 @@ def main() -> None:
     write_json(arguments.out / "model_index.json", INDEX)
     write_json(arguments.out / "scheduler" / "scheduler_config.json", NOISE)
     for name in BUILDERS:
-        build_component(name).save_pretrained(arguments.out / name)
+        component: Any = build_component(name)
+        component.save_pretrained(arguments.out / name)
         print(f"{name}: written", flush=True)
 
 

@@ -32,7 +32,7 @@ def their_half(folder: Path) -> None:
         shapes = json.loads((folder / "text.json").read_text())
         with init_empty_weights():
             first, second = (CLIPTextConfig(**shapes[name]) for name in ("text_encoder", "text_encoder_2"))
-            encoders = [CLIPTextModel(first), CLIPTextModelWithProjection(second)]
+            encoders: list[torch.nn.Module] = [CLIPTextModel(first), CLIPTextModelWithProjection(second)]
             return encoders, sdxl_original_unet.SdxlUNet2DConditionModel()
 
     for layers in LAYERS:  # first, and the default first: reading a file adds the convolutions to a list of the class
@@ -81,7 +81,7 @@ def our_files(folder: Path) -> dict[str, Any]:
     (folder / "text.json").write_text(json.dumps({TEXT_ENCODER: CLIP_CONFIG, TEXT_ENCODER_2: OPEN_CLIP_CONFIG}))
     draw = np.random.default_rng(0)
     for layers in LAYERS:
-        train = Train(version="bench", base=Path("base"), rank=RANK, alpha=ALPHA, layers=layers)  # type: ignore[arg-type]
+        train = Train(version="bench", base=Path("base"), rank=RANK, alpha=ALPHA, layers=layers)
         tensors = {}
         for component, model in open_base().items():
             with torch.device("meta"):

@@ -107,4 +107,5 @@ def main(scripts: Path, python: Path, base: Path, what: str = "unet") -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), *sys.argv[4:])
+    scripts, python, base, *what = sys.argv[1:]
+    main(Path(scripts), Path(python), Path(base), *what)
