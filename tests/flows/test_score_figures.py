@@ -114,8 +114,8 @@ def test_every_setting_of_a_cell_and_of_the_drawing_reaches_the_request() -> Non
         base="models/other", mode="merged", checkpoint=7, lora="l.safetensors", guidance=2.5, sampler="euler",
         strength=0.7, reference="photos/me.png",
     )  # fmt: skip
-    values = PARAMS["eval"] | {"vae_tile": 64} | {"prompts": ["{trigger}, a {class_word} at sea", "x"], "seeds": [9, 3], "steps": 13,
-                               "resolution": 48, "negative_prompt": "blurred"}  # fmt: skip
+    values = PARAMS["eval"] | {"prompts": ["{trigger}, a {class_word} at sea", "x"], "seeds": [9, 3], "steps": 13,
+                               "resolution": 48, "negative_prompt": "blurred", "vae_tile": 64}  # fmt: skip
     dataset = Dataset(**PARAMS["dataset"])
     shots = plan(cell, Eval(**values), dataset, Path("o"))
     assert [(s.path.name, s.prompt_index, s.request.seed) for s in shots] == [
