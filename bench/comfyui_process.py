@@ -22,8 +22,8 @@ class ComfyProcess:
     def __init__(self, comfyui: Path, python: Path, folder: Path, port: int) -> None:
         self.comfyui, self.python, self.folder, self.port = comfyui.resolve(), python.absolute(), folder.resolve(), port
         self.process: subprocess.Popen[bytes] | None = None
-        for name in ("checkpoints", "loras"):
-            (self.folder / "models" / name).mkdir(parents=True, exist_ok=True)
+        for name in ("models/checkpoints", "models/loras", "custom_nodes"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     @property
     def url(self) -> str:
