@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stages.backends.generate import open_generator
-from stages.backends.generate.suspects import list_suspects, open_suspect
+from stages.backends.suspects import find_long_prompt, list_suspects, open_suspect
 from stages.contracts.generation import ImageRequest
 from stages.contracts.lora_metadata import read_noise
 from stages.contracts.samplers import find_counterpart
@@ -108,8 +108,12 @@ def _measure(name: str, theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]
 
 
 def _known(requests: Sequence[ImageRequest]) -> str:
-    """Where the sampler is other mathematics on the two sides; empty where it is not."""
+    """What cannot mean the same on the two sides: long prompts, other mathematics of the sampler; empty: nothing."""
     first = requests[0]
+    texts = [text for request in requests for text in (request.prompt, request.negative_prompt)]
+    long = find_long_prompt(first.base, dict.fromkeys(texts))
+    if long:
+        return f"diffusers cuts prompts that ComfyUI reads whole: {long}"
     spacing = str(read_noise(first.base).get("timestep_spacing", "leading"))
     return find_counterpart(first.sampler, spacing).difference(first.steps)
 
@@ -129,5 +133,5 @@ def _judge(trials: Sequence[Trial], known: str) -> str:
             "its starting noise on the CPU, as it does unless it is told otherwise?"
         )
     if known:
-        return f"The sampler is not the same on the two sides: {known}. dpmpp_2m_karras is."
+        return f"It cannot be the same on the two sides: {known}."
     return "None of the suspects: look for nodes in the workflow that change the picture, and at the server's options."

@@ -10,7 +10,7 @@ import pytest
 from comfyui_worlds import request
 
 from stages.backends.generate import open_generator
-from stages.backends.generate.suspects import Suspect, list_suspects, open_suspect
+from stages.backends.suspects import Suspect, list_suspects, open_suspect
 from stages.contracts.generation import Generator, ImageRequest
 from stages.contracts.settings import ComfyUI, Machine
 from stages.flows import parity
@@ -84,3 +84,11 @@ def test_a_vae_in_half_precision_is_a_small_difference(tiny_base: Path, asked: l
     half = list(open_suspect(suspect, tiny_base, MACHINE).generate(asked))
     apart = np.abs(np.asarray(whole).astype(int) - np.asarray(half)).mean()
     assert 0 < apart < 3
+
+
+def test_a_prompt_that_diffusers_cuts_is_named(monkeypatch: pytest.MonkeyPatch, asked: list[ImageRequest]) -> None:
+    long = [replace(each, prompt=", ".join(["a woman, smiling"] * 40)) for each in asked]
+    theirs = Changed(open_generator("diffusers", MACHINE, 1), prompt="a woman, smiling, red shirt")
+    assert (
+        "diffusers cuts prompts that ComfyUI reads whole: 'a woman, smiling" in play(monkeypatch, theirs, long).verdict
+    )

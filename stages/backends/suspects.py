@@ -1,5 +1,6 @@
 """diffusers with one thing done otherwise: what could make another program draw another picture of the same request."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def list_suspects(base: Path, machine: Machine, *, empty_negative: bool) -> list
     cause = "ComfyUI decodes in lower precision: start it with --fp32-vae"
     suspects.append(Suspect("VAE in bfloat16", cause, "vae"))
     return suspects
+
+
+def find_long_prompt(base: Path, prompts: Iterable[str]) -> str:
+    """A prompt that is longer than CLIP reads at once: diffusers cuts it, ComfyUI reads on; empty where none is."""
+    tokenizer = DiffusersGenerator(Machine(), 1).open_base(base).pipeline.tokenizer
+    most = tokenizer.model_max_length - 2  # begin and end are tokens too
+    counts = ((len(tokenizer(text).input_ids) - 2, text) for text in prompts)
+    return next(
+        (f"{text[:40]!r}... has {count} tokens, {most} are the most" for count, text in counts if count > most), ""
+    )
 
 
 def open_suspect(suspect: Suspect, base: Path, machine: Machine) -> DiffusersGenerator:
