@@ -1,13 +1,15 @@
 """diffusers with one thing done otherwise: what could make another program draw another picture of the same request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from stages.backends.generate.diffusers import Base, DiffusersGenerator
-from stages.contracts.settings import Machine
 
 SPACINGS = ("leading", "linspace", "trailing")  # of noise levels, by diffusers' names
 
@@ -22,10 +24,9 @@ class Suspect:
     value: str = ""
 
 
-def list_suspects(base: Path, machine: Machine, *, empty_negative: bool) -> list[Suspect]:
+def list_suspects(opened: Base, *, empty_negative: bool) -> list[Suspect]:
     """The changes that are changes for this base."""
-    own = DiffusersGenerator(machine, 1).open_base(base)
-    spacing = str(own.pipeline.scheduler.config.get("timestep_spacing", "linspace"))
+    spacing = str(opened.noise.get("timestep_spacing", "linspace"))
     suspects = [
         Suspect(
             f"{other} spacing",
@@ -36,12 +37,12 @@ def list_suspects(base: Path, machine: Machine, *, empty_negative: bool) -> list
         for other in SPACINGS
         if other != spacing
     ]
-    velocity = own.noise.get("prediction_type") == "v_prediction"
+    velocity = opened.noise.get("prediction_type") == "v_prediction"
     other = "epsilon" if velocity else "v_prediction"
     cause = f"ComfyUI takes the base's prediction for {other}: is there a @noise node in the workflow?"
     suspects.append(Suspect(f"prediction of {other}", cause, "prediction", other))
     if empty_negative:
-        habit = "the encoded empty text" if own.pipeline.config.force_zeros_for_empty_prompt else "zeros"
+        habit = "the encoded empty text" if opened.pipeline.config.force_zeros_for_empty_prompt else "zeros"
         cause = f"ComfyUI takes an empty negative prompt as {habit}"
         suspects.append(Suspect(f"empty negative prompt as {habit}", cause, "negative"))
     cause = "ComfyUI decodes in lower precision: start it with --fp32-vae"
@@ -49,9 +50,9 @@ def list_suspects(base: Path, machine: Machine, *, empty_negative: bool) -> list
     return suspects
 
 
-def find_long_prompt(base: Path, prompts: Iterable[str]) -> str:
+def find_long_prompt(opened: Base, prompts: Iterable[str]) -> str:
     """A prompt that is longer than CLIP reads at once: diffusers cuts it, ComfyUI reads on; empty where none is."""
-    tokenizer = DiffusersGenerator(Machine(), 1).open_base(base).pipeline.tokenizer
+    tokenizer = opened.pipeline.tokenizer
     most = tokenizer.model_max_length - 2  # begin and end are tokens too
     counts = ((len(tokenizer(text).input_ids) - 2, text) for text in prompts)
     return next(
@@ -59,24 +60,34 @@ def find_long_prompt(base: Path, prompts: Iterable[str]) -> str:
     )
 
 
-def open_suspect(suspect: Suspect, base: Path, machine: Machine) -> DiffusersGenerator:
-    """A generator that does this one thing otherwise."""
-    generator = DiffusersGenerator(machine, 1)
+@contextmanager
+def suspected(generator: DiffusersGenerator, base: Path, suspect: Suspect) -> Iterator[DiffusersGenerator]:
+    """The generator doing this one thing otherwise; one base is in memory, as two may not fit."""
     opened = generator.open_base(base)
+    noise, vae, zeros = dict(opened.noise), opened.pipeline.vae, opened.pipeline.config.force_zeros_for_empty_prompt
     match suspect.kind:
         case "spacing":
             opened.noise["timestep_spacing"] = suspect.value
         case "prediction":
             opened.noise["prediction_type"] = suspect.value
         case "negative":
-            habit = not opened.pipeline.config.force_zeros_for_empty_prompt
-            opened.pipeline.register_to_config(force_zeros_for_empty_prompt=habit)
+            _take_empty_for_zeros(opened, not zeros)
         case "vae":
-            _decode_in_half(opened)
-    return generator
+            opened.pipeline.vae = _halved(vae)
+    try:
+        yield generator
+    finally:
+        opened.noise, opened.pipeline.vae = noise, vae
+        _take_empty_for_zeros(opened, zeros)
 
 
-def _decode_in_half(opened: Base) -> None:
-    vae = opened.pipeline.vae.to(torch.bfloat16)
-    whole = vae.decode
-    vae.decode = lambda latents, **options: whole(latents.to(torch.bfloat16), **options)
+def _take_empty_for_zeros(opened: Base, zeros: bool) -> None:
+    opened.pipeline.register_to_config(force_zeros_for_empty_prompt=zeros)
+    opened.prompts.clear()
+
+
+def _halved(vae: Any) -> Any:
+    half = deepcopy(vae).to(torch.bfloat16)
+    whole = half.decode
+    half.decode = lambda latents, **options: whole(latents.to(torch.bfloat16), **options)
+    return half

@@ -28,6 +28,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture
 
 PICTURES = 6
+ID = "6f0c6a44-0000-4000-8000-000000000000"
 
 
 class World:
@@ -216,6 +217,19 @@ def test_a_lora_whose_keys_are_not_loaded_is_an_error(world: World, tmp_path: Pa
         world.draw(request(world.base, lora=lora))
     good = write_stand_in_lora(tmp_path / "good.safetensors")
     assert len(world.draw(request(world.base, lora=good))) == 1
+
+
+def test_a_lora_that_somebody_else_s_prompt_has_loaded_is_checked_all_the_same(world: World, tmp_path: Path) -> None:
+    """Its loader does not run again, so the log says nothing new."""
+    lora = write_stand_in_lora(tmp_path / "strange.safetensors", key="unet.down_blocks.0.attn")
+    asked = request(world.base, lora=lora)
+    theirs = world.generator()
+    job = theirs.planner.plan(asked)
+    theirs.deployments[0].prepare([job])
+    theirs.deployments[0].server.send(theirs.deployments[0].graph(job, ID), ID, "them", {})
+    world.servers[0].wait_for(lambda: theirs.deployments[0].server.history(ID))
+    with pytest.raises(UserError, match="leaves out 2 of its tensors"):
+        world.draw(asked)
 
 
 def test_a_lora_is_staged_under_the_name_of_its_bytes(world: World, tmp_path: Path) -> None:
