@@ -33,8 +33,10 @@ def tiny_vae() -> Any:
 
 
 def tiny_unet() -> Any:
-    small = {"block_out_channels": (4, 4, 4), "norm_num_groups": 4, "attention_head_dim": (1, 1, 1),
-             "cross_attention_dim": 8, "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 32}  # fmt: skip
+    small = {
+        "block_out_channels": (4, 4, 4), "norm_num_groups": 4, "attention_head_dim": (1, 1, 1),
+        "cross_attention_dim": 8, "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 32,
+    }  # fmt: skip
     return UNet2DConditionModel(**UNET_CONFIG | small)
 
 
