@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -127,7 +126,7 @@ def _fingerprint(site: Path | None) -> str:
 
 
 def _sweep(site: Path) -> None:
-    """After an installation was killed: forget every package whose files are not all there, so that pip brings it anew."""
+    """After an installation was killed: forget packages whose files are not all there, so that pip brings them anew."""
     for leftover in site.glob("~*"):
         shutil.rmtree(leftover, ignore_errors=True)
     for record in [path / "RECORD" for path in site.glob("*.dist-info")]:
@@ -140,7 +139,7 @@ def _whole(site: Path, record: Path) -> bool:
     try:
         with record.open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.reader(stream) if len(row) == 3]
-        return bool(rows) and all(os.stat(site / path).st_size == int(size) for path, _, size in rows if size)
+        return bool(rows) and all((site / path).stat().st_size == int(size) for path, _, size in rows if size)
     except (OSError, ValueError):
         return False
 

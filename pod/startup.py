@@ -127,10 +127,10 @@ def _preflight(pod: Pod) -> list[Row]:
         )
     ]
     port = comfyui.port_of(pod.places.comfyui_url)
-    if machine.is_taken(port) and not comfyui.answers(pod.places.comfyui_url):
-        if keeper.running(comfyui.lock_of(pod.places)) is None:
-            todo = "end it, or set pod.comfyui_url to another port"
-            rows.append(Row(FAIL, "port", f"{port} is taken by another program", todo))
+    ours = keeper.running(comfyui.lock_of(pod.places)) is not None  # it may be starting
+    if not ours and machine.is_taken(port) and not comfyui.answers(pod.places.comfyui_url):
+        todo = "end it, or set pod.comfyui_url to another port"
+        rows.append(Row(FAIL, "port", f"{port} is taken by another program", todo))
     bases = {e.base for e in (pod.settings.environments or {}).values() if not pod.places.at(e.python).exists()}
     rows += [Row(PASS, "python", check_base(base)) for base in sorted(bases)]
     if not shutil.which("git") and (pod.settings.nodes or pod.settings.comfyui):
@@ -217,10 +217,10 @@ def _server(pod: Pod) -> list[Row]:
     holder = keeper.running(lock)
     why = "was not running"
     if holder is not None:
-        loaded = [what for what in pod.changed if what not in ("LoRA",)]
+        loaded = _newer(pod, float(holder["started"]))
         if not loaded and comfyui.answers(places.comfyui_url):
             return [Row(SKIPPED, "server", f"runs, pid {holder['pid']}")]
-        why = f"runs with what was there before {', '.join(loaded)}" if loaded else "did not answer"
+        why = f"was started before {', '.join(loaded)} changed" if loaded else "did not answer"
         stop_service(watch)
         stop_service(lock)
     elif comfyui.answers(places.comfyui_url):
@@ -240,6 +240,15 @@ def _server(pod: Pod) -> list[Row]:
         start_service(lock, comfyui_command(places, pod.settings), log, pod.comfyui)
     _await_answer(pod, lock, log)
     return [Row(RAN, "server", f"{why}; pid {(keeper.running(lock) or {}).get('pid')}, log {comfyui.log_of(places)}")]
+
+
+def _newer(pod: Pod, started: float) -> list[str]:
+    """What ComfyUI loads when it starts and has changed since, by files that each change writes."""
+    folders = {"ComfyUI": pod.comfyui, **{n.name: pod.comfyui / "custom_nodes" / n.name for n in pod.settings.nodes}}
+    marks = {name: folder / ".git/HEAD" for name, folder in folders.items()}
+    own = (pod.settings.environments or {}).get("comfyui")
+    marks |= {"its packages": pod.state / "comfyui.json"} if own else {}
+    return [name for name, mark in marks.items() if mark.is_file() and mark.stat().st_mtime > started]
 
 
 def comfyui_command(places: Places, settings: Startup) -> list[str]:
