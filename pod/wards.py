@@ -1,4 +1,4 @@
-"""A program under supervision: started, judged, ended when it hangs, brought back ever more slowly, given up at last."""
+"""A program under supervision: started, judged, ended when it hangs, brought back ever later, given up at last."""
 
 import subprocess
 import time
