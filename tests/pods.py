@@ -102,8 +102,8 @@ class FakePod:
         lines = [
             "[pod]", 'comfyui = "../ComfyUI"', f"comfyui_url = {toml(self.url)}",
             'comfyui_python = "../venv-comfyui/bin/python"', "[startup]", "disk_gb = 0.1", "ready_s = 60",
-            "supervise = false", f"command = {toml(server)}",
-            *(f"{key} = {toml(value)}" for key, value in startup.items()),
+            f"command = {toml(server)}",
+            *(f"{key} = {toml(value)}" for key, value in {"supervise": False, **startup}.items()),
             f'comfyui = {{name = "ComfyUI", url = "{origin}/ComfyUI", commit = "{self.commits["ComfyUI"]}"}}',
             "[startup.environments.pistachio]", 'python = ".venv/bin/python"', f"base = {toml(sys.executable)}",
             f"install = [{toml([*pip, '--constraint=constraints.txt', 'prodigyopt'])}]", 'files = ["constraints.txt"]',
