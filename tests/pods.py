@@ -137,7 +137,7 @@ class FakePod:
 
     def run(self, *words: str) -> tuple[int, str]:
         done = subprocess.run(
-            self.command(*words), cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=300
+            self.command(*words), cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=900
         )
         return done.returncode, done.stdout + done.stderr
 
