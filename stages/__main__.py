@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, comfyui, models, training, versions, workspace
+from stages.commands import caption, comfyui, models, pod, training, versions, workspace
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ app.command()(versions.replicate)
 app.command()(comfyui.parity)
 app.command("prove-resume")(training.prove_resume)
 app.command()(training.memory)
+app.command(context_settings=pod.PLAIN)(pod.pod)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

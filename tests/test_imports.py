@@ -1,6 +1,7 @@
 """The one line of imports (runtime <- contracts <- measures, reports <- backends <- flows <- stages) holds."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,8 +67,28 @@ def violations(root: Path) -> list[str]:
     return found
 
 
+def strangers(root: Path) -> list[str]:
+    """What pod/ imports beside the standard library and itself."""
+    found = []
+    for path in sorted((root / "pod").rglob("*.py")):
+        packages = {target.split(".")[0] for target in imported(ast.parse(path.read_text(encoding="utf-8")))}
+        found += [f"{path.name} imports {name}" for name in sorted(packages - sys.stdlib_module_names - {"pod"})]
+    return found
+
+
 def test_every_import_points_down_the_line() -> None:
     assert violations(ROOT) == []
+
+
+def test_the_pod_needs_nothing_installed() -> None:
+    assert strangers(ROOT) == []
+    assert len(list((ROOT / "pod").glob("*.py"))) > 5
+
+
+def test_a_planted_import_in_the_pod_is_found(tmp_path: Path) -> None:
+    (tmp_path / "pod").mkdir()
+    (tmp_path / "pod/startup.py").write_text("import json\nfrom pod.files import locked\nimport yaml, stages.x\n")
+    assert strangers(tmp_path) == ["startup.py imports stages", "startup.py imports yaml"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The rented machine: standard library only, because it runs before anything is installed."""
