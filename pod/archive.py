@@ -87,7 +87,9 @@ def write_archive(path: Path, sources: Mapping[str, Source], body: Mapping[str, 
         read_archive(beside)
         os.replace(beside, path)
     except (Damaged, OSError) as error:
-        raise PodError(path, f"was not written ({error})", "run it again when nothing writes to the workspace") from None
+        raise PodError(
+            path, f"was not written ({error})", "run it again when nothing writes to the workspace"
+        ) from None
     finally:
         beside.unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
 """Pack what cannot be made again into one archive: settings, metrics, history, captions, workflows, and what there was.
 
-In it: conf/, params.yaml, dvc files, metrics/ with versions and history, captions and manifest, findings, the ledger, the
-workflows and the prompts of ComfyUI, local changes of custom nodes; and the lists of LoRAs (name, size, sha256) and of
-custom nodes (address, commit).  Photos, models and LoRA files are DVC's (`dvc push`); --loras packs the LoRAs too.
+In it: conf/, params.yaml, dvc files, metrics/ with versions and history, captions and manifest, findings, the ledger,
+the workflows and the prompts of ComfyUI, local changes of custom nodes; and the lists of LoRAs (name, size, sha256) and
+of custom nodes (address, commit).  Photos, models and LoRA files are DVC's (`dvc push`); --loras packs the LoRAs too.
 
 The file is named after the sha256 of its content: what did not change is not packed again.
 
@@ -62,7 +62,9 @@ def back_up(places: Places, settings: BackupSettings, output: Path | None = None
     """Write the archive unless the same content lies there already; what went in, row by row."""
     workspace = places.workspace
     if not (workspace / "params.yaml").is_file():
-        raise PodError(workspace.resolve(), "no workspace: params.yaml is not there", "cd to it, or set [pod] workspace")
+        raise PodError(
+            workspace.resolve(), "no workspace: params.yaml is not there", "cd to it, or set [pod] workspace"
+        )
     sources = gather_workspace(workspace, settings)
     rows = [Row(PASS, "workspace", f"{len(sources)} files")]
     server, told = gather_comfyui(places)

@@ -23,7 +23,19 @@ from pathlib import Path
 from pod.errors import PodError
 from pod.files import read_json
 from pod.idle import stop_when_idle
-from pod.ledger import NOTHING, Charge, Session, append, begin, cents, charge, close_lost, finish, read_ledger, share_out
+from pod.ledger import (
+    NOTHING,
+    Charge,
+    Session,
+    append,
+    begin,
+    cents,
+    charge,
+    close_lost,
+    finish,
+    read_ledger,
+    share_out,
+)
 from pod.meter import VARIABLE, Meter, metered, open_meter
 from pod.table import PASS, RAN, SKIPPED, WARN, Row, print_table
 
@@ -42,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", default="", help="of stop: why it did not end well")
     parser.add_argument("--ledger", type=Path, help="default: PISTACHIO_COST, else [cost] ledger")
     parser.add_argument("--batch-report", type=Path, help="of report: JSON with the number 'accepted'")
-    parser.add_argument("--idle-stop", type=float, metavar="MIN", help="run [cost] idle_stop after so many idle minutes")
+    parser.add_argument(
+        "--idle-stop", type=float, metavar="MIN", help="run [cost] idle_stop after so many idle minutes"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,7 +118,9 @@ def _run(meter: Meter, words: Sequence[str]) -> int:
 def _told(session: Session) -> Row:
     detail = f"{session.duration_min} min, {session.cost_usd} $"
     status = WARN if session.note else RAN
-    return Row(status, session.activity, f"{detail}; {session.note}" if session.note else detail, numbers=asdict(session))
+    return Row(
+        status, session.activity, f"{detail}; {session.note}" if session.note else detail, numbers=asdict(session)
+    )
 
 
 def _warn_open(sessions: Sequence[Session]) -> list[Row]:
@@ -133,7 +149,7 @@ def report(meter: Meter, batch: Path | None = None, now: float | None = None) ->
     activities = sorted({session.activity for session in sessions})
     exact = {name: _spent(charges, name) for name in activities}
     rows = []
-    for name, money in zip(activities, share_out(list(exact.values()))):
+    for name, money in zip(activities, share_out(list(exact.values())), strict=True):
         own = [c for c in charges if c.session.activity == name]
         seconds = sum(c.seconds for c in own)
         numbers = {"usd": str(money), "seconds": seconds, "sessions": len(own)}

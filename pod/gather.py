@@ -1,4 +1,4 @@
-"""What a backup keeps: files of the workspace, ComfyUI's workflows and history, and which LoRAs and nodes there were."""
+"""What a backup keeps: the workspace's files, ComfyUI's workflows and history, which LoRAs and nodes there were."""
 
 import json
 import subprocess
@@ -95,7 +95,9 @@ def gather_comfyui(places: Places) -> tuple[dict[str, Source], list[Row]]:
         folder = places.at(places.comfyui) / SAVED
         files = sorted(folder.rglob("*.json")) if folder.is_dir() else []
         found = {WORKFLOWS + file.relative_to(folder).as_posix(): Source(file) for file in files}
-        detail = f"{places.comfyui_url} does not answer ({error}); {len(files)} workflows from its disk, no history of it"
+        detail = (
+            f"{places.comfyui_url} does not answer ({error}); {len(files)} workflows from its disk, no history of it"
+        )
         return found, [Row(WARN, "ComfyUI", detail)]
     history, new = merge_history(places.at(Path(HISTORY)), told)
     if history:

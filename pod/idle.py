@@ -25,7 +25,9 @@ def stop_when_idle(
         PodError: when there is no command, or no time to wait.
     """
     if not meter.settings.idle_stop:
-        raise PodError("cost.idle_stop", "no command is set", 'idle_stop = ["runpodctl", "stop", "pod", "$RUNPOD_POD_ID"]')
+        raise PodError(
+            "cost.idle_stop", "no command is set", 'idle_stop = ["runpodctl", "stop", "pod", "$RUNPOD_POD_ID"]'
+        )
     if minutes <= 0:
         raise PodError("--idle-stop", f"{minutes:g} minutes", "say more than 0")
     since, said = clock(), ""

@@ -12,9 +12,10 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 from pod.errors import PodError
@@ -50,12 +51,12 @@ class Session:
 
 def say_time(seconds: float) -> str:
     """Whole seconds since 1970 as ISO 8601."""
-    return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read_time(text: str) -> int:
     """The inverse of ``say_time``."""
-    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp())
+    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
 
 
 def read_ledger(path: Path) -> list[Session]:
@@ -81,7 +82,9 @@ def read_ledger(path: Path) -> list[Session]:
         except (ValueError, TypeError, ArithmeticError) as error:
             if number == len(lines):  # no line break after it: torn
                 continue
-            raise PodError(f"{path}:{number}", f"not a line of a ledger ({error})", "restore it from a backup") from None
+            raise PodError(
+                f"{path}:{number}", f"not a line of a ledger ({error})", "restore it from a backup"
+            ) from None
         sessions[found.session_id] = found
     return sorted(sessions.values(), key=lambda session: session.start)
 
@@ -126,10 +129,10 @@ def is_lost(session: Session) -> bool:
     """Whether an open session's process is gone without having ended it; one of another machine may still live."""
     if session.end is not None or session.pid is None or session.host != socket.gethostname():
         return False
-    return not _lives(session.pid)
+    return not lives(session.pid)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     if os.name == "nt":  # os.kill would end it there
         import ctypes
 
@@ -206,11 +209,11 @@ def charge(sessions: Iterable[Session], now: float) -> list[Charge]:
         spans = [(read_time(s.start), max(read_time(s.start), read_time(s.end) if s.end else int(now))) for s in own]
         edges = sorted({edge for span in spans for edge in span})
         taken = [0] * len(own)
-        for left, right in zip(edges, edges[1:]):
+        for left, right in pairwise(edges):
             covering = [i for i, (start, end) in enumerate(spans) if start <= left and end >= right]
             if covering:
                 taken[max(covering, key=lambda i: (spans[i][0], i))] += right - left
-        charges += [Charge(session, seconds) for session, seconds in zip(own, taken)]
+        charges += [Charge(session, seconds) for session, seconds in zip(own, taken, strict=True)]
     return charges
 
 

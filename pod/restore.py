@@ -128,7 +128,7 @@ def _put(path: Path, into: Path, todo: Mapping[str, Path | None]) -> None:
     try:
         read_archive(path, take)
         for name, number in numbers.items():
-            _exchange(stage, number, Path(os.path.abspath(todo[name] or "")))
+            _exchange(stage, number, (todo[name] or Path()).absolute())
     except BaseException as error:
         undo(stage)
         if isinstance(error, Damaged | OSError):
@@ -204,7 +204,9 @@ def _compare_nodes(path: Path, body: Mapping[str, Any], comfyui: Path, *, clone:
             rows.append(Row(PASS, node["name"], known[:12]))
         else:
             is_here = f"here is {here[:12] or 'another copy'}" if folder.exists() else "not here"
-            rows.append(Row(WARN, node["name"], f"was at {known[:12]}, {is_here}", "" if folder.exists() else "--nodes"))
+            rows.append(
+                Row(WARN, node["name"], f"was at {known[:12]}, {is_here}", "" if folder.exists() else "--nodes")
+            )
     return rows
 
 

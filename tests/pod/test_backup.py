@@ -27,7 +27,7 @@ FILES = {
     "conf/workflows/lora.json": b"{}", "metrics/scorecard.json": b"{}", "metrics/history.jsonl": b"{}\n",
     "metrics/versions/v3/pictures/01.jpg": bytes(range(256)) * 50, "data/manifest.json": b"{}",
     "data/captions/001.txt": "amira, eine Frau, lächelnd".encode(), "data/photos.dvc": b"outs: []\n",
-    "docs/findings.md": b"# Findings\n", "logs/cost.jsonl": b"", "conf/name with blanks \xc3\xa9.yaml".encode("latin1").decode(): b"x",
+    "docs/findings.md": b"# Findings\n", "logs/cost.jsonl": b"", "conf/name with blanks é.yaml": b"x",
 }  # fmt: skip
 LEFT_OUT = {
     "data/photos/001.jpg": b"a face", "conf/.env": b"SECRET=1", ".dvc/config.local": b"secret", "logs/other.log": b"",
@@ -114,7 +114,12 @@ def test_a_bare_machine_gets_workflows_and_nodes_with_their_changes(
     assert found["Node"]["detail"] == f"cloned at {node['commit'][:12]}, with its local changes"
     assert rows(capsys, "restore", archive)["Node"]["status"] == "PASS"
     after = hashes(settings.parent / "ada") | {f"c/{k}": v for k, v in hashes(settings.parent / "ComfyUI").items()}
-    names = [*FILES, "models/lora/amira.safetensors", "c/custom_nodes/Node/node.py", "c/user/default/workflows/mine.json"]
+    names = [
+        *FILES,
+        "models/lora/amira.safetensors",
+        "c/custom_nodes/Node/node.py",
+        "c/user/default/workflows/mine.json",
+    ]
     assert {name: after[name] for name in names} == {name: before[name] for name in names}
 
 
@@ -126,7 +131,9 @@ def test_workflows_and_history_are_asked_of_a_running_server(
         settings.write_text(settings.read_text().replace("http://127.0.0.1:9", double.url))
         import urllib.request
 
-        request = urllib.request.Request(f"{double.url}/userdata/workflows%2Fa.json?overwrite=true", b'{"a": 1}', method="POST")
+        request = urllib.request.Request(
+            f"{double.url}/userdata/workflows%2Fa.json?overwrite=true", b'{"a": 1}', method="POST"
+        )
         urllib.request.urlopen(request).close()
         archive = packed(capsys)
     rows(capsys, "restore", archive, "--into", tmp_path / "bare")
@@ -210,7 +217,11 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path: Path, name: str
 
 def test_a_file_too_many_or_too_few_is_refused(tmp_path: Path) -> None:
     read_archive(forged(tmp_path / "a", ["workspace/a", "workspace/b"]))
-    for members in (["workspace/a"], ["workspace/a", "workspace/b", "workspace/c"], ["workspace/a"] * 2 + ["workspace/b"]):
+    for members in (
+        ["workspace/a"],
+        ["workspace/a", "workspace/b", "workspace/c"],
+        ["workspace/a"] * 2 + ["workspace/b"],
+    ):
         with pytest.raises(Damaged):
             read_archive(forged(tmp_path / "b", ["workspace/a", "workspace/b"], members))
 

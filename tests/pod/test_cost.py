@@ -103,8 +103,9 @@ def test_a_killed_meter_leaves_an_open_session_that_the_next_one_closes(capsys: 
 
 
 def run_stage(body: str, **env: str) -> int:
-    code = f"import sys\nsys.argv = ['stages/train.py']\nfrom stages.runtime.entry import run_stage\n{body}\nrun_stage(main)"
-    return subprocess.run([sys.executable, "-c", code], env=os.environ | env, check=False, capture_output=True).returncode
+    code = f"import sys\nsys.argv = ['stages/train.py']\nfrom stages.runtime.entry import run_stage\n{body}\n"
+    command = [sys.executable, "-c", code + "run_stage(main)"]
+    return subprocess.run(command, env=os.environ | env, check=False, capture_output=True).returncode
 
 
 def test_a_stage_meters_itself_where_a_ledger_is_kept(pod: Path) -> None:

@@ -54,7 +54,11 @@ def test_ten_sessions_with_a_crash_and_an_open_one_add_up_to_the_cent(tmp_path: 
     append(ledger, session(8, at, None, activity="eval", pid=dead_process()))  # crashed; last seen after 500 s
     heartbeat.write_text(json.dumps({"stage": "eval", "time": START + at + 500.9}))
     (closed,) = close_lost(ledger, heartbeat)
-    assert (closed.session_id, closed.end, closed.duration_min) == ("s8", say_time(START + at + 500), round(500 / 60, 4))
+    assert (closed.session_id, closed.end, closed.duration_min) == (
+        "s8",
+        say_time(START + at + 500),
+        round(500 / 60, 4),
+    )
     assert "last heartbeat of eval" in closed.note
     at += 600
     append(ledger, session(9, at, None, activity="batch"))  # open still, 1,234 s so far
@@ -75,7 +79,9 @@ def test_figures_of_activities_add_up_though_each_alone_would_round_down() -> No
     assert share_out(thirds) == [Decimal("0.01"), Decimal("0.00"), Decimal("0.00")]
 
 
-@pytest.mark.parametrize(("exact", "shown"), [("0.005", "0.00"), ("0.015", "0.02"), ("0.025", "0.02"), ("2.675", "2.68")])
+@pytest.mark.parametrize(
+    ("exact", "shown"), [("0.005", "0.00"), ("0.015", "0.02"), ("0.025", "0.02"), ("2.675", "2.68")]
+)
 def test_half_a_cent_goes_to_the_even_one(exact: str, shown: str) -> None:
     assert cents(Fraction(exact)) == Decimal(shown)
 
