@@ -29,8 +29,8 @@ class Running:
         new_group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                list(command), cwd=folder, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=dict(env),
-                start_new_session=os.name != "nt", creationflags=new_group,
+                list(command), cwd=folder, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env=dict(env), start_new_session=os.name != "nt", creationflags=new_group,
             )  # fmt: skip
 
     def wait(self, seconds: float | None) -> int:

@@ -1,7 +1,8 @@
 """Run a whole experiment unattended: guardrails, doctor, health, repro, compare, batch, backup, local commit.
 
 It stops at the first step that fails and names it.  The same command goes on from there: a step that was done is
-skipped while its inputs are the same.  The meter runs; hours, dollars and failures are bounded over all attempts of one run.
+skipped while its inputs are the same.  The meter runs; hours, dollars and failures are bounded over all attempts of
+one run.
 docs/unattended.md says when it stops and what to do then.
 
   python -m pod cycle --dry-run                     what would run, and why

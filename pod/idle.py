@@ -1,13 +1,11 @@
 """Stop a machine that nobody uses: no open session, an idle GPU, an empty queue, no heartbeat, for some minutes."""
 
-import json
 import os
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 
+from pod.comfyui import read_queue
 from pod.errors import PodError
 from pod.files import read_json
 from pod.ledger import close_lost, read_ledger
@@ -78,8 +76,7 @@ def _percent(line: str) -> float:
 def queue_length(url: str) -> int:
     """Prompts that ComfyUI draws or has yet to draw; 0 where no ComfyUI answers."""
     try:
-        with urllib.request.urlopen(f"{url}/queue", timeout=ANSWER_S) as answer:
-            told = json.load(answer)
-        return len(told["queue_running"]) + len(told["queue_pending"])
-    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError):
+        queue = read_queue(url, ANSWER_S)
+    except PodError:
         return 0
+    return len(queue.running) + len(queue.pending)
