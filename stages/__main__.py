@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, comfyui, models, training, versions, workspace
+from stages.commands import caption, comfyui, models, storage, training, versions, workspace
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ A day's work:
 app.add_typer(caption.app, name="caption")
 app.add_typer(models.app, name="models")
 app.add_typer(comfyui.app, name="comfyui")
+app.add_typer(storage.remote, name="remote")
+app.command()(storage.fsck)
 app.command()(workspace.init)
 app.command()(workspace.upgrade)
 app.command()(versions.compare)
