@@ -1,7 +1,7 @@
 """A real S3 server on loopback: OpenStack Swift with s3api and tempauth, four processes that end with the test run.
 
-Swift lives in a virtual environment of its own, tests/swift-requirements.txt, built once and kept in pytest's cache: its
-79 MB and its eventlet are nothing that `make setup` should bring to everybody.
+Swift lives in a virtual environment of its own, tests/swift-requirements.txt, built once and kept in pytest's cache:
+its 79 MB and its eventlet are nothing that `make setup` should bring to everybody.
 """
 
 import configparser

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,8 +26,8 @@ class Journal:
         return self._known.get((store, oid)) == held.stamp
 
     def note(self, store: str, oid: str, held: Held) -> None:
-        """Remember that an object is sound."""
-        with self._lock, self._path.open("a", encoding="utf-8") as stream:
+        """Remember that an object is sound; where the disk is full, the next run reads it again."""
+        with suppress(OSError), self._lock, self._path.open("a", encoding="utf-8") as stream:
             stream.write(f"{store}\t{oid}\t{held.stamp}\n")
 
 

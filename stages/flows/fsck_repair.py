@@ -49,12 +49,14 @@ def _repair(problem: Problem, stores: list[Store], names: Names) -> Problem:
         store.write_object(problem.oid, good)
         if _sound(store, problem.oid):
             return _with(problem, repaired=True, done=f"repaired from {good.where}")
-        return _with(
-            problem, done=f"written anew from {good.where}, and it reads back wrong: look after {problem.where}"
-        )
+        done = f"written anew from {good.where}, and it reads back wrong: look after {problem.where}"
+        return _with(problem, done=done)
     if problem.kind == "missing":
         return _with(problem, done="no good copy is known")
-    return _with(problem, done=f"no good copy is known; set aside as {store.set_aside(problem.oid)}")
+    try:
+        return _with(problem, done=f"no good copy is known; set aside as {store.set_aside(problem.oid)}")
+    except UserError as error:
+        return _with(problem, done=f"no good copy is known; left where it is, and DVC still trusts it ({error.line})")
 
 
 def _copies(oid: str, others: list[Store], names: Names) -> Iterator[Copy]:

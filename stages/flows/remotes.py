@@ -16,6 +16,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 KINDS = ("s3", "ssh", "file")
 SECRET = frozenset("access_key_id secret_access_key session_token password passphrase".split())
 WHY = "a command line is read by every program of this machine and kept in the shell's history, .dvc/config by git"
+ADDRESSES = "s3://BUCKET/FOLDER, ssh://HOST/PATH or a folder"
 HOW = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use `dvc remote modify --local`"
 
 
@@ -49,7 +50,7 @@ def describe_remote(url: str, endpoint: str | None) -> dict[str, str]:
     parts = urlsplit(url)
     kind = parts.scheme if "://" in url else "file"
     if kind not in KINDS:
-        raise UserError("URL", f"{kind}:// is not known", "s3://BUCKET/FOLDER, ssh://HOST/PATH or a folder")
+        raise UserError("URL", f"{kind}:// is not known", ADDRESSES)
     if kind == "s3" and not parts.netloc:
         raise UserError("URL", "names no bucket", "s3://BUCKET/FOLDER")
     if endpoint is None:

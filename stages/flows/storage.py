@@ -92,8 +92,9 @@ class FolderStore:
 
     def set_aside(self, oid: str) -> str:
         """Move an object to where DVC does not look; returns where that is."""
-        place, target = self._place(oid), self.aside / oid
-        target.parent.mkdir(parents=True, exist_ok=True)
+        place = self._place(oid)
+        self.aside.mkdir(parents=True, exist_ok=True)
+        target = next(path for path in (self.aside / name for name in _names(oid)) if not path.exists())
         place.chmod(stat.S_IRUSR | stat.S_IWUSR)
         shutil.move(place, target)
         return target.as_posix()
@@ -149,8 +150,10 @@ class CloudStore:
     def set_aside(self, oid: str) -> str:
         """Move an object to where DVC does not look, copied before it is removed; returns where that is."""
         fs, place = self.odb.fs, self.odb.oid_to_path(oid)
-        target = fs.join(fs.parent(fs.parent(self.odb.path)), DAMAGED, oid)
+        folder = fs.join(fs.parent(fs.parent(self.odb.path)), DAMAGED)
         with explaining(self.name):
+            target = next(path for path in (fs.join(folder, name) for name in _names(oid)) if not fs.exists(path))
+            fs.makedirs(folder)
             fs.fs.cp_file(place, target)
             fs.fs.invalidate_cache()
             if fs.fs.info(target)["size"] != fs.fs.info(place)["size"]:
@@ -164,6 +167,12 @@ class CloudStore:
 
 
 Store = FolderStore | CloudStore
+
+
+def _names(oid: str) -> Iterator[str]:
+    """Names for a damaged object: what was set aside before stays, too."""
+    yield oid
+    yield from (f"{oid}.{number}" for number in range(1, 1000))
 
 
 def forget_index(odb: Any) -> None:

@@ -22,7 +22,7 @@ UNREACHED = frozenset(
 
 @contextmanager
 def explaining(remote: str) -> Iterator[None]:
-    """Turn what goes wrong with ``remote`` into a ``UserError``; an object that is not there stays FileNotFoundError."""
+    """Turn what goes wrong with ``remote`` into a ``UserError``, except that an object is not there."""
     try:
         yield
     except (FileNotFoundError, UserError) as error:
