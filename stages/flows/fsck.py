@@ -155,4 +155,5 @@ def kind_of(verdict: Verdict | None, size: int | None, expected: int | None) -> 
 def count_elsewhere(scans: list[Scan], names: Names) -> int:
     """How many objects of other versions lie soundly in the remote alone: `dvc fetch` brings them when needed."""
     cache, remotes = scans[0], scans[1:]
-    return sum(any(scan.sound(oid) for scan in remotes) for oid in names.objects if oid not in cache.held)
+    others = [oid for oid, named in names.objects.items() if not named.current and oid not in cache.held]
+    return sum(any(scan.sound(oid) for scan in remotes) for oid in others)

@@ -52,6 +52,7 @@ class FolderStore:
     name: str
     folder: Path  # files/md5 of the cache or remote
     aside: Path  # where to move what is damaged: DVC must not look there
+    odb: Any = None  # dvc_data.hashfile.db.HashFileDB of a remote
 
     def list_prefixes(self) -> list[str]:
         """The first two digits of whatever objects are here."""
@@ -100,7 +101,9 @@ class FolderStore:
         return target.as_posix()
 
     def forget(self) -> None:
-        """Nothing remembers what is in a folder."""
+        """Let DVC ask again what is there."""
+        if self.odb is not None:
+            forget_index(self.odb)
 
     def _place(self, oid: str) -> Path:
         return self.folder / oid[:2] / oid[2:]
@@ -162,7 +165,7 @@ class CloudStore:
         return str(fs.unstrip_protocol(target))
 
     def forget(self) -> None:
-        """Let DVC ask again what is there: `dvc push` skips every file of a listing that it remembers as pushed."""
+        """Let DVC ask again what is there."""
         forget_index(self.odb)
 
 
@@ -176,7 +179,7 @@ def _names(oid: str) -> Iterator[str]:
 
 
 def forget_index(odb: Any) -> None:
-    """Clear DVC's memory of what a remote holds."""
+    """Clear DVC's memory of what a remote holds: `dvc push` skips every file of a listing that it remembers as pushed."""
     from dvc_data.hashfile.db import get_index
 
     index = get_index(odb)
@@ -263,4 +266,4 @@ def open_remote(repo: "Repo", name: str) -> Store:
         raise UserError(f"remote {name}", one_line(str(error)), "use a plain remote") from None
     if not local:
         return CloudStore(name, odb)
-    return FolderStore(name, Path(odb.path), Path(odb.path).parents[1] / DAMAGED)
+    return FolderStore(name, Path(odb.path), Path(odb.path).parents[1] / DAMAGED, odb)
