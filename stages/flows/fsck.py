@@ -56,8 +56,6 @@ def fsck(repo: "Repo", remote: str | None, workers: int, *, all_commits: bool = 
         hash_objects(scans, journal, workers)
         alone = repo.config["remote"] == {}
         problems = find_problems(scans, names, alone=alone)
-        if any(problem.where != "cache" for problem in problems):
-            scans[-1].store.forget()
         if mend and problems:
             problems = repair(repo, problems, [scan.store for scan in scans], names)
     report = Fsck(

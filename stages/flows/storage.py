@@ -52,7 +52,6 @@ class FolderStore:
     name: str
     folder: Path  # files/md5 of the cache or remote
     aside: Path  # where to move what is damaged: DVC must not look there
-    odb: Any = None  # dvc_data.hashfile.db.HashFileDB of a remote
 
     def list_prefixes(self) -> list[str]:
         """The first two digits of whatever objects are here."""
@@ -99,11 +98,6 @@ class FolderStore:
         place.chmod(stat.S_IRUSR | stat.S_IWUSR)
         shutil.move(place, target)
         return target.as_posix()
-
-    def forget(self) -> None:
-        """Let DVC ask again what is there."""
-        if self.odb is not None:
-            forget_index(self.odb)
 
     def _place(self, oid: str) -> Path:
         return self.folder / oid[:2] / oid[2:]
@@ -164,10 +158,6 @@ class CloudStore:
             fs.fs.rm_file(place)
         return str(fs.unstrip_protocol(target))
 
-    def forget(self) -> None:
-        """Let DVC ask again what is there."""
-        forget_index(self.odb)
-
 
 Store = FolderStore | CloudStore
 
@@ -176,15 +166,6 @@ def _names(oid: str) -> Iterator[str]:
     """Names for a damaged object: what was set aside before stays, too."""
     yield oid
     yield from (f"{oid}.{number}" for number in range(1, 1000))
-
-
-def forget_index(odb: Any) -> None:
-    """Clear DVC's memory of what a remote holds: `dvc push` skips every file of a listing that it remembers as pushed."""
-    from dvc_data.hashfile.db import get_index
-
-    index = get_index(odb)
-    index.clear()
-    index.close()
 
 
 def file_copy(path: Path, where: str) -> Copy:
@@ -266,4 +247,4 @@ def open_remote(repo: "Repo", name: str) -> Store:
         raise UserError(f"remote {name}", one_line(str(error)), "use a plain remote") from None
     if not local:
         return CloudStore(name, odb)
-    return FolderStore(name, Path(odb.path), Path(odb.path).parents[1] / DAMAGED, odb)
+    return FolderStore(name, Path(odb.path), Path(odb.path).parents[1] / DAMAGED)
