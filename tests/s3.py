@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -71,12 +72,26 @@ class S3:
         client(self).create_bucket(Bucket=name)
         return f"s3://{name}"
 
+    def start(self, role: str) -> None:
+        """Start one of the four servers and wait until it listens."""
+        with (self.folder / f"{role}.log").open("ab") as log:
+            command = [self.python, "-c", SERVER, self.folder, role]
+            self.processes[role] = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=clean_env()
+            )
+        wait_for(self, role)
+
+    def stop(self, role: str) -> None:
+        """End one of the four servers, however it is."""
+        self.processes[role].kill()
+        self.processes[role].wait()
+
     def memory_MB(self) -> float:
         """Resident memory of the four processes."""
         return sum(psutil.Process(process.pid).memory_info().rss for process in self.processes.values()) / 2**20
 
 
-def client(server: S3) -> "object":
+def client(server: S3) -> Any:
     """A botocore client of the owner: whatever the code under test uses, this sees what the server holds."""
     from botocore.session import Session
 
@@ -120,26 +135,13 @@ def serve_s3(folder: Path, python: Path) -> Iterator[S3]:
     subprocess.run([python, "-c", RINGS, folder, *parts], check=True, timeout=60)
     for role in ROLES:
         write_settings(server, role)
-    with ExitStack() as stack:
+    try:
         for role in ROLES:
-            stack.enter_context(running(server, role))
-        for role in ROLES:
-            wait_for(server, role)
+            server.start(role)
         yield server
-
-
-@contextmanager
-def running(server: S3, role: str) -> Iterator[None]:
-    """Run one of the four servers until the block ends."""
-    with (server.folder / f"{role}.log").open("wb") as log:
-        command = [server.python, "-c", SERVER, server.folder, role]
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=clean_env())
-        server.processes[role] = process
-        try:
-            yield
-        finally:
-            process.kill()
-            process.wait()
+    finally:
+        for role in server.processes:
+            server.stop(role)
 
 
 def clean_env() -> dict[str, str]:

@@ -13,7 +13,8 @@ def render_fsck(report: Fsck) -> Iterator[str]:
     resumed = f" ({report.resumed} by the run before, which was interrupted)" if report.resumed else ""
     yield (
         f"{' and '.join(report.stores)}: {report.objects} objects{resumed}, {report.bytes / 1e6:.1f} MB "
-        f"in {report.seconds:.1f} s ({speed:.0f} MB/s); {report.versions} commits name {report.named}"
+        f"in {report.seconds:.1f} s ({speed:.0f} MB/s); "
+        f"commits read: {report.versions}, objects they name: {report.named}"
     )
     if report.elsewhere:
         yield f"{report.elsewhere} objects of other versions are sound in the remote alone"
@@ -37,7 +38,7 @@ def _verdict(report: Fsck) -> str:
     if not report.problems:
         return "PASS  every object is what its name says"
     if not left:
-        return f"PASS  {repaired} repaired and read back, nothing is left"
+        return f"PASS  repaired and read back: {repaired}, left: 0"
     if any(problem.done for problem in report.left):
-        return f"FAIL  {repaired} repaired, {left} left: no good copy of them is known"
-    return f"FAIL  {left} problems; pistachio fsck --repair mends what a good copy is known of"
+        return f"FAIL  repaired: {repaired}, left: {left}"
+    return f"FAIL  problems: {left}; pistachio fsck --repair mends what a good copy is known of"

@@ -170,7 +170,9 @@ def test_fsck_says_what_it_read_and_exits_with_0_when_all_is_sound(stored: Store
     result = run("fsck")
     assert result.exit_code == 0, result.output
     said = result.stdout.splitlines()
-    assert re.fullmatch(r"cache and disk: 16 objects, 0.1 MB in .* s \(.* MB/s\); 2 commits name 8", said[0])
+    assert re.fullmatch(
+        r"cache and disk: 16 objects, 0.1 MB in .* s \(.* MB/s\); commits read: 2, objects they name: 8", said[0]
+    )
     assert said[-1] == "PASS  every object is what its name says"
 
 
@@ -182,7 +184,7 @@ def test_fsck_exits_with_1_until_what_it_found_is_repaired(stored: Stored) -> No
     assert "pistachio fsck --repair mends" in result.stdout
     repaired = run("fsck", "--repair")
     assert repaired.exit_code == 0
-    assert "PASS  1 repaired and read back, nothing is left" in repaired.stdout
+    assert "PASS  repaired and read back: 1, left: 0" in repaired.stdout
     assert run("fsck").exit_code == 0
 
 
@@ -192,7 +194,7 @@ def test_fsck_says_what_is_left_where_no_good_copy_is_known(stored: Stored) -> N
     result = run("fsck", "--repair")
     assert result.exit_code == 1
     assert result.stdout.count("no good copy is known; set aside as ") == 2
-    assert "FAIL  0 repaired, 2 left" in result.stdout
+    assert "FAIL  repaired: 0, left: 2" in result.stdout
     assert run("fsck").exit_code == 1
 
 
