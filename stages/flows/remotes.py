@@ -17,7 +17,7 @@ KINDS = ("s3", "ssh", "file")
 SECRET = frozenset("access_key_id secret_access_key session_token password passphrase".split())
 WHY = "a command line is read by every program of this machine and kept in the shell's history, .dvc/config by git"
 ADDRESSES = "s3://BUCKET/FOLDER, ssh://HOST/PATH or a folder"
-HOW = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use `dvc remote modify --local`"
+HOW = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or write it to .dvc/config.local"
 
 
 def refuse_secrets(url: str, endpoint: str | None, given: dict[str, str | None]) -> None:
@@ -105,7 +105,7 @@ def check_remote(repo: "Repo", name: str) -> str:
         raise UserError(f"remote {name}", f"not in .dvc/config (known: {known})", "pistachio remote add URL")
     for other, shared in repo.config.load_one("repo")["remote"].items():
         if found := sorted(SECRET & shared.keys()):
-            todo = f"dvc remote modify --unset {other} {found[0]}, give it anew with --local, and change the secret"
+            todo = f"dvc remote modify --unset {other} {found[0]}, get a new secret, write it to .dvc/config.local"
             raise UserError(".dvc/config", f"holds {', '.join(found)} of remote {other}, and git keeps that file", todo)
     try_remote(repo, name, {})
     return f"remote {name}: {settings['url']} can be listed, written, read and cleared"
