@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -156,11 +157,9 @@ def _write_and_read(fs: Any, path: str, name: str) -> None:
 
 def _list(fs: Any, path: str) -> None:
     """List a folder that may not be there yet; the bucket must be."""
-    from contextlib import suppress
-
-    bucket = path.split("/", 1)[0] if fs.protocol == "s3" else ""
-    if bucket:
-        fs.fs.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
+    if fs.protocol == "s3":
+        bucket, _, folder = path.partition("/")
+        fs.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=folder, MaxKeys=1)
         return
     with suppress(FileNotFoundError):
         fs.fs.ls(path)

@@ -105,4 +105,6 @@ def _code(error: BaseException) -> str:
 
 
 def _first(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error) or type(error).__name__)[:200]
+    # s3fs makes up error numbers: what the server said is behind them.
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return re.sub(r"\s+", " ", said)[:200]
