@@ -188,7 +188,7 @@ def wait_for(server: S3, role: str) -> None:
     """Wait until a server listens.
 
     Raises:
-        NoSwift: when it ended, or did not listen in time.
+        RuntimeError: when it ended, or did not listen in time.
     """
     end = time.monotonic() + STARTING_S
     while time.monotonic() < end and server.processes[role].poll() is None:
@@ -196,4 +196,4 @@ def wait_for(server: S3, role: str) -> None:
             if probe.connect_ex(("127.0.0.1", server.ports[role])) == 0:
                 return
         time.sleep(0.05)
-    raise NoSwift(f"Swift's {role} server does not start: {(server.folder / f'{role}.log').read_text()[-2000:]}")
+    raise RuntimeError(f"Swift's {role} server does not start: {(server.folder / f'{role}.log').read_text()[-2000:]}")
