@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, check, comfyui, findings, models, pod, training, versions, workspace
+from stages.commands import caption, check, comfyui, findings, models, pod, storage, training, versions, workspace
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(comfyui.app, name="comfyui")
 app.add_typer(findings.app, name="findings")
 app.command()(check.check)
+app.add_typer(storage.remote, name="remote")
+app.command()(storage.fsck)
 app.command()(workspace.init)
 app.command()(workspace.upgrade)
 app.command()(versions.compare)
