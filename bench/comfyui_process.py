@@ -1,7 +1,6 @@
 """A ComfyUI of our own to measure: started from its folder with models from another, killed and started again."""
 
 import os
-import platform
 import signal
 import subprocess
 import time
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from bench.results_file import commit_of
 from stages.backends.generate.comfyui.server import Server
 
 ARGUMENTS = ("--cpu", "--force-fp32", "--fp32-text-enc", "--fp32-vae", "--disable-auto-launch")
@@ -22,8 +22,8 @@ class ComfyProcess:
     def __init__(self, comfyui: Path, python: Path, folder: Path, port: int) -> None:
         self.comfyui, self.python, self.folder, self.port = comfyui.resolve(), python.absolute(), folder.resolve(), port
         self.process: subprocess.Popen[bytes] | None = None
-        for name in ("checkpoints", "loras"):
-            (self.folder / "models" / name).mkdir(parents=True, exist_ok=True)
+        for name in ("models/checkpoints", "models/loras", "custom_nodes"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     @property
     def url(self) -> str:
@@ -73,11 +73,9 @@ def link_checkpoint(server: ComfyProcess, file: Path, name: str) -> None:
 
 
 def describe(server: ComfyProcess) -> dict[str, Any]:
-    """What is measured, and on what."""
+    """Which ComfyUI runs, on what."""
     system = Server(server.url).stats()["system"]
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     return {
-        "comfyui": system["comfyui_version"], "torch": system["pytorch_version"],
-        "python": system["python_version"].split()[0], "commit": head.stdout.strip(),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU",
+        "version": system["comfyui_version"], "commit": commit_of(server.comfyui), "torch": system["pytorch_version"],
+        "python": system["python_version"].split()[0],
     }  # fmt: skip

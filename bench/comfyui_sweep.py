@@ -23,13 +23,13 @@ from PIL import Image
 from bench.comfyui_process import ComfyProcess, describe, link_checkpoint
 from bench.differences import difference
 from bench.random_lora import write_random_lora
+from bench.results_file import append_result
 from stages.backends.generate import open_generator
 from stages.backends.generate.comfyui.jobs import Planner, fill_graph
 from stages.backends.generate.comfyui.pictures import read_drawn
 from stages.backends.generate.comfyui.server import Server
 from stages.contracts.generation import ImageRequest
 from stages.contracts.settings import ComfyUI, Machine
-from stages.runtime.files import write_json
 
 RESULT = Path(__file__).parent / "results" / "comfyui.json"
 GUIDANCE, STRENGTHS, LORAS = (2.0, 4.0, 7.0), (0.0, 0.6, 1.0), (1, 2)
@@ -111,12 +111,12 @@ def zero_strength_is_no_lora(server: ComfyProcess, request: ImageRequest, withou
     """Whether a LoRA in the graph at strength 0 changes not one byte."""
     planner = Planner(ComfyUI())
     job = planner.plan(replace(request, strength=1.0))
-    graph = fill_graph(replace(job, request=replace(request, strength=0.0)), name, None)
+    graph = fill_graph(replace(job, request=replace(request, strength=0.0)), name, {})
     return bool(np.array_equal(draw_plainly(server, graph, name), without))
 
 
-def measure(server: ComfyProcess, base: Path) -> dict[str, Any]:
-    """Every figure; an AssertionError where a promise is broken."""
+def measure(server: ComfyProcess, base: Path) -> None:
+    """Record every figure; an AssertionError where a promise is broken."""
     requests = cells(base, server.folder)
     machine = Machine(
         comfyui_urls=(server.url,), comfyui_loras=server.folder / "models" / "loras", comfyui_patience=300.0,
@@ -134,15 +134,18 @@ def measure(server: ComfyProcess, base: Path) -> dict[str, Any]:
     alone = pictures[GUIDANCE.index(requests[full].guidance)]
     assert zero_strength_is_no_lora(server, requests[full], alone, "00000000-0000-4000-8000-000000000000")
     assert not np.array_equal(pictures[full], alone), "the LoRA does nothing"
+    peer = describe(server)
+    server.end()  # two of these models at once need 16 GiB
     ours = list(open_generator("diffusers", Machine(threads=2), 1, ComfyUI()).generate(requests))
     apart = [difference(a, b) for a, b in zip(pictures, ours, strict=True)]
-    return {
-        "cells": len(requests), "images": len(pictures), "files": len(files), "killed_after": KILL_AT, "lost": 0,
-        "misattributed": 0, "lora_keys_not_loaded": 0, "strength_0_equals_no_lora": True,
-        "strength_1_against_none": difference(pictures[full], alone), "seconds_per_image": round(pace, 2),
-        "against_diffusers_mean": max(mean for mean, _ in apart),
+    figures = {
+        "drawn": DRAWN, "cells": len(requests), "images": len(pictures), "files": len(files),
+        "killed_after": KILL_AT, "lost": 0, "misattributed": 0, "lora_keys_not_loaded": 0,
+        "strength_0_equals_no_lora": True, "strength_1_against_none": difference(pictures[full], alone),
+        "seconds_per_image": round(pace, 2), "against_diffusers_mean": max(mean for mean, _ in apart),
         "against_diffusers_max": max(most for _, most in apart),
     }  # fmt: skip
+    append_result(RESULT, "python -m bench.comfyui_sweep", {"ComfyUI": peer}, figures)
 
 
 def main() -> None:
@@ -160,8 +163,7 @@ def main() -> None:
     link_checkpoint(server, base.with_suffix(".safetensors"), f"{base.name}.safetensors")
     try:
         server.start()
-        figures = measure(server, base)
-        write_json(RESULT, {**describe(server), "drawn": DRAWN, **figures})
+        measure(server, base)
         print(RESULT.read_text(encoding="utf-8"))
     finally:
         server.end()

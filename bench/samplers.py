@@ -7,16 +7,15 @@ bench/results/samplers.json.  ComfyUI cuts a picture's values down where diffuse
 """
 
 import argparse
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.comfyui_process import ComfyProcess, describe, link_checkpoint
 from bench.differences import difference
 from bench.random_lora import write_random_lora
 from bench.random_sdxl import NOISE
+from bench.results_file import append_result
 from stages.backends.generate import open_generator
 from stages.contracts.generation import ImageRequest
 from stages.contracts.samplers import SAMPLINGS, find_counterpart
@@ -54,21 +53,23 @@ def requests(base: Path, lora: Path, folder: Path) -> dict[tuple[str, str, int],
     }
 
 
-def measure(server: ComfyProcess, wanted: dict[tuple[str, str, int], ImageRequest]) -> list[dict[str, Any]]:
-    """Mean and maximum difference of each pair of pictures, levels of 255."""
+def measure(server: ComfyProcess, wanted: dict[tuple[str, str, int], ImageRequest]) -> None:
+    """Record mean and maximum difference of each pair of pictures, levels of 255."""
     settings = ComfyUI(checkpoints={request.base.as_posix(): "base.safetensors" for request in wanted.values()})
     machine = Machine(
         comfyui_urls=(server.url,), comfyui_loras=server.folder / "models" / "loras", comfyui_patience=600.0,
         state_dir=server.folder / "state",
     )  # fmt: skip
     theirs = list(open_generator("comfyui", machine, 1, settings).generate(list(wanted.values())))
+    peer = describe(server)
+    server.end()  # two of these models at once need 16 GiB
     ours = list(open_generator("diffusers", Machine(threads=2), 1, settings).generate(list(wanted.values())))
     rows = []
     for (name, spacing, steps), a, b in zip(wanted, theirs, ours, strict=True):
         mean, most = difference(a, b)
         said = find_counterpart(name, spacing).difference(steps)
         rows.append({"sampler": name, "spacing": spacing, "steps": steps, "mean": mean, "max": most, "unlike": said})
-    return rows
+    append_result(RESULT, "python -m bench.samplers", {"ComfyUI": peer}, {"pairs": rows})
 
 
 def main() -> None:
@@ -88,9 +89,8 @@ def main() -> None:
     write_random_lora(lora, 1)
     try:
         server.start()
-        rows = measure(server, requests(base, lora, server.folder))
-        write_json(RESULT, {**describe(server), "pairs": rows})
-        print(json.dumps(rows, indent=1))
+        measure(server, requests(base, lora, server.folder))
+        print(RESULT.read_text(encoding="utf-8"))
     finally:
         server.end()
 

@@ -64,7 +64,8 @@ def describe_version(run: Run) -> Version:
     """What the comparison says of one version as a whole."""
     card = run.card
     return Version(
-        name=run.name, run_id=card.run_id, lora_sha256=card.lora_sha256, overall_score=card.overall_score,
+        name=run.name, run_id=card.run_id, lora_sha256=card.lora_sha256,
+        lora_dataset=card.lora_dataset if card.comes_from_elsewhere else "", overall_score=card.overall_score,
         overall_grade=card.overall_grade, best_config=card.best_config, trainings=1 + len(run.replicas),
     )  # fmt: skip
 

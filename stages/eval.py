@@ -19,7 +19,7 @@ from stages.flows.calibration import calibrate
 from stages.flows.findings import warn_of_references
 from stages.flows.judged import Judged, Photos, Rulers, measure_rulers
 from stages.flows.picture_rows import measure_yardstick, table_rows
-from stages.flows.scorecards import describe_origin, make_scorecard
+from stages.flows.scorecards import describe_origin, make_scorecard, warn_of_dataset
 from stages.flows.scoring import Score, Shot, Studio, open_studio, plan, read_photos, score, shrink, without_trigger
 from stages.reports.montage import montage
 from stages.reports.scorecard import markdown
@@ -102,6 +102,7 @@ def write_findings(
     rows = table_rows(judged, rulers, yardstick, params.thresholds)
     calibration = calibrate(judged, params.thresholds, params.dataset.name)
     warnings = [
+        *warn_of_dataset(origin),
         *warn_of_references(judged.photos.references),
         *calibration.faces.warnings,
         *calibration.second.warnings,

@@ -1,4 +1,4 @@
-"""Train the LoRA on the manifest's training photos, beside the class images.
+"""Train the LoRA on the manifest's training photos, beside the class images, or take over one from elsewhere.
 
 A killed training goes on where its state was last saved, with the same result.
 
@@ -11,6 +11,7 @@ from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import LORA, LOSS, MANIFEST, TRAIN_SAMPLES
 from stages.contracts.regularization import read_regularization
 from stages.contracts.settings import Dataset, Section, Train, read_machine, read_params
+from stages.flows.external import take_over
 from stages.flows.training import Target, follow, gather_examples, train_lora
 from stages.runtime.entry import run_stage
 from stages.runtime.processes import follows, spread
@@ -25,10 +26,13 @@ class Params(Section):
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
+    target = Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
+    if params.train.backend == "external":
+        take_over(params.train, machine, target)
+        return
     examples = gather_examples(params.dataset.photos, read_manifest(), read_regularization())
     trainer = open_trainer(params.train, machine)
     spread("stages.train", machine.processes)
-    target = Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
     (follow if follows() else train_lora)(params.train, machine, trainer, examples, target)
 
 

@@ -35,7 +35,8 @@ class Planted:
             self.drawn.append(shot)
             request = shot.request
             easy = np.random.default_rng(derive_seed(request.seed, request.prompt)).normal(0, 0.1)
-            own = np.random.default_rng(derive_seed(request.seed, str(request))).normal(0, self.noise)
+            named = (request.prompt, request.lora, request.guidance, request.sampler, request.strength)
+            own = np.random.default_rng(derive_seed(request.seed, *named)).normal(0, self.noise)
             step = int(Path(str(request.lora)).stem)
             cell = Settings(
                 base="base", mode="lora", checkpoint=step, lora=str(request.lora), guidance=request.guidance,

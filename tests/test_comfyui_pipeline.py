@@ -4,15 +4,17 @@ On the double, which draws a stranger who turns into the persona as the LoRA get
 photo conditions the face: it says nothing about what a real LoRA does.
 """
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from comfyui.server import Double
-from comfyui_worlds import hurry, open_server, settings
+from comfyui_worlds import ROOT, hurry, open_server, settings
 from workspaces import PARAMS, write_params
 
 from stages import eval as judge
@@ -164,6 +166,40 @@ def test_figures_drawn_by_two_backends_are_of_two_protocols(workspace: Path, ser
     assert read_scorecard().protocol != ours
 
 
-def test_pictures_are_drawn_once_for_all_threads(server: Double) -> None:
+def test_no_listener_is_left_when_a_stage_is_done(workspace: Path, server: Double) -> None:
+    sweep.main()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("bell ")]
-    assert yaml.safe_load(Path("params.yaml").read_text())["sweep"]["backend"] == "comfyui"
+
+
+FEW = (
+    "generate=comfyui", "caption=template", "regularize.count=8", "regularize.steps=4", "train.steps=6",
+    "train.checkpoint_every=3", "train.holdout_every=3", "train.batch=2", "train.rank=4", "train.samples.prompts=[]",
+    "train.samples.probe_seeds=[7]", "sweep.guidance=[3.0]", "sweep.strengths=[1.0]", "sweep.seeds=[101]",
+    "sweep.confirm_seeds=[201]", "eval.seeds=[1001]", "eval.bootstrap=200", "compare.baseline=none",
+    "machine.comfyui_patience=60.0",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_dvc_runs_the_whole_pipeline_with_comfyui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a clone: every stage, composed by Hydra and run by DVC; the server dies on the way."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+    for name, value in {"PYTHONPATH": str(clone), "DVC_NO_ANALYTICS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache"),
+                        "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    with open_server(tmp_path / "server") as double:
+        double.faults.die("KSampler", back_after=0.5, after=5)
+        overrides = [*FEW, f"machine.comfyui_urls=[{double.url}]"]
+        command = ["dvc", "exp", "run", *(word for override in overrides for word in ("-S", override))]
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=1500, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert double.lives == 2
+    card = read_scorecard(clone / "metrics/scorecard.json")
+    assert card.images_evaluated == 24
+    assert (clone / "metrics/report.html").stat().st_size > 10_000
+    assert len((clone / "logs/comfyui.jsonl").read_text().splitlines()) >= 24 * 3

@@ -25,10 +25,10 @@ def lengths(room: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("room", ["stages", "miniature", "pod"])
+@pytest.mark.parametrize("room", ["stages", "miniature", "bench", "pod"])
 def test_every_function_is_under_80_lines_and_nine_in_ten_are_under_40(room: str) -> None:
     sizes = lengths(room)
-    assert len(sizes) > 100
+    assert len(sizes) > 40
     assert sizes[-1][0] < 80, sizes[-1]
     assert sizes[int(0.9 * len(sizes))][0] < 40
 

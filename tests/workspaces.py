@@ -11,7 +11,7 @@ from drawing import PERSONA
 
 from miniature.places import WEIGHTS
 from miniature.render import render, sample_identity, sample_scene
-from stages.contracts.lora import final_path, step_path, write_lora
+from stages.contracts.lora import MANIFEST_KEY, final_path, step_path, write_lora
 from stages.contracts.manifest import Manifest, Photo, Summary, write_manifest
 from stages.contracts.regularization import ClassImage, write_index
 from stages.contracts.training import Examples
@@ -71,7 +71,8 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
             if last
             else step_path("persona", step, folder / "models/lora")
         )
-        write_lora(path, {LORA_KEY: np.full((1, 4), step, np.float32)}, {"ss_steps": str(step), "ss_network_dim": "4"})
+        header = {"ss_steps": str(step), "ss_network_dim": "4", MANIFEST_KEY: hash_file(folder / "data/manifest.json")}
+        write_lora(path, {LORA_KEY: np.full((1, 4), step, np.float32)}, header)
     write_class_images(folder / "data" / "regularization")
     write_losses(folder, [0.06, 0.05, 0.04, 0.05])
     write_params(folder)

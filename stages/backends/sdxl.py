@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 from transformers.utils import logging as transformers_logging
 
+from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from stages.runtime.errors import UserError
 
 PIPELINE = "StableDiffusionXLPipeline"
@@ -48,3 +50,24 @@ def open_pipeline(folder: Path, dtype: torch.dtype) -> StableDiffusionXLPipeline
         raise UserError(folder, f"cannot be loaded ({error})", "fetch it again") from None
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def open_skeleton(folder: Path) -> dict[str, torch.nn.Module]:
+    """The models of ``folder`` that a LoRA can change, by component: shapes without values, from their configurations.
+
+    Raises:
+        UserError: when a configuration is missing or cannot be read.
+    """
+    try:
+        unet = UNet2DConditionModel.load_config(folder / UNET, local_files_only=True)
+        first, second = (
+            CLIPTextConfig.from_pretrained(folder / name, local_files_only=True)
+            for name in (TEXT_ENCODER, TEXT_ENCODER_2)
+        )
+        with torch.device("meta"):
+            return {
+                UNET: UNet2DConditionModel.from_config(unet), TEXT_ENCODER: CLIPTextModel(first),
+                TEXT_ENCODER_2: CLIPTextModelWithProjection(second),
+            }  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise UserError(folder, f"cannot be loaded ({error})", "fetch it again") from None

@@ -150,6 +150,19 @@ def nodes(url: Url = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def samplers() -> None:
+    """Say what each sampler of the settings is in ComfyUI, and where the pictures are not the same; as Markdown.
+
+    \b
+    Examples:
+      pistachio comfyui samplers
+    """
+    from stages.reports.comfyui import render_samplers
+
+    typer.echo(render_samplers())
+
+
+@app.command()
 def draw(
     prompt: Annotated[str, typer.Argument(help="What to draw; {trigger} and {class_word} are filled in.")],
     output: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("drawn.png"),

@@ -58,6 +58,5 @@ def promote(
         raise typer.Exit(1)
     for path, after in changes:
         write_text(path, after)
-    typer.echo(
-        f"run {briefing.run}: {len(briefing.findings)} findings; {' and '.join(p.as_posix() for p, _ in changes)}"
-    )
+    written = " and ".join(path.as_posix() for path, _ in changes)
+    typer.echo(f"run {briefing.run}: {len(briefing.findings)} findings; written: {written}")

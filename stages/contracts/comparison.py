@@ -69,6 +69,7 @@ class Version(Closed):
     name: str
     run_id: str
     lora_sha256: str
+    lora_dataset: str = Field("", description="as in the scorecard; empty where it is this manifest's")
     overall_score: float
     overall_grade: str
     best_config: Cell

@@ -22,6 +22,7 @@ class Promotion(BaseModel):
     lora_sha256: str
     protocol: str
     dataset_manifest_sha256: str
+    lora_dataset: str = Field("", description="as in the scorecard")
     scores: dict[str, float]
     overall_score: float
     overall_grade: str

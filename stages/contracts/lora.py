@@ -19,6 +19,8 @@ SUFFIX = ".safetensors"
 DATASET = "dataset_manifest.json"  # beside the files: the manifest's bytes
 MANIFEST_KEY = "pistachio.manifest_sha256"
 VERSION_KEY = "pistachio.version"
+UNKNOWN = "unknown"  # the dataset of a LoRA from elsewhere
+UNKNOWN_STEP = 0  # the only checkpoint of a LoRA whose header has no ss_steps
 _DTYPES = {np.dtype(np.float16): "F16", np.dtype(np.float32): "F32"}
 
 
@@ -41,9 +43,19 @@ class Header:
         return self.metadata.get(MANIFEST_KEY)
 
     @property
+    def dataset(self) -> str:
+        """sha256 of the manifest that it was trained from, or ``unknown``."""
+        return self.manifest_sha256 or UNKNOWN
+
+    @property
     def version(self) -> str | None:
         """Which recipe made it (train.version); None for a LoRA from elsewhere."""
         return self.metadata.get(VERSION_KEY)
+
+
+def describe_step(step: int) -> str:
+    """A checkpoint's step as a reader sees it."""
+    return UNKNOWN if step == UNKNOWN_STEP else str(step)
 
 
 def final_path(name: str, folder: Path = LORA) -> Path:
@@ -59,13 +71,15 @@ def step_path(name: str, step: int, folder: Path = LORA) -> Path:
 def find_checkpoints(name: str, folder: Path = LORA) -> dict[int, Path]:
     """Every saved checkpoint of ``name`` by its step, ascending; the last is the final file.
 
+    A final file whose header has no steps, as a LoRA from elsewhere may be, is its own only checkpoint: UNKNOWN_STEP.
+
     Raises:
         UserError: when the final file is missing or its header cannot be read.
     """
     final = final_path(name, folder)
     last = read_header(final).step
     if last is None:
-        raise UserError(final, "its header has no ss_steps", "run `dvc repro train`")
+        return {UNKNOWN_STEP: final}
     pattern = re.compile(re.escape(name) + r"-step(\d{8})" + re.escape(SUFFIX))
     matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
     found = {int(match[1]): folder / match[0] for match in matches if match}

@@ -95,6 +95,7 @@ def build_metadata(
     prediction = noise.get("prediction_type", "epsilon")
     base = train.base.name if train.base.is_absolute() else train.base.as_posix()
     size = f"{train.resolution}x{train.resolution}"
+    trained_by = ", trained by sd-scripts" if train.backend == "kohya" else ""
     values: dict[str, object] = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": ARCHITECTURE,
@@ -114,7 +115,7 @@ def build_metadata(
         "ss_zero_terminal_snr": bool(noise.get("rescale_betas_zero_snr", False)),
         "ss_resolution": f"({train.resolution}, {train.resolution})",
         "ss_steps": step,
-        "ss_training_comment": f"Pistachio, recipe {train.version}",
+        "ss_training_comment": f"Pistachio, recipe {train.version}{trained_by}",
         MANIFEST_KEY: manifest_sha256,
         VERSION_KEY: train.version,
     }

@@ -12,7 +12,7 @@ from stages.runtime.errors import UserError
 
 TRAINED = 1000  # noise levels of SDXL
 _NOISE = "each step's noise is drawn otherwise"
-_START = "the first noise is up to 1% longer or shorter"
+_START = "the first noise is longer or shorter, by less than 1% from 8 steps on"
 _LAST = "diffusers stops at the least noise of the base, ComfyUI at none"
 _ORDER = "ComfyUI's is of third order, diffusers' of second"
 _EXTRA = "where the steps do not divide 1000, ComfyUI takes one more"

@@ -55,7 +55,7 @@ class Settings(BaseModel):
 
     base: str
     mode: str
-    checkpoint: int = Field(description="training step; the LoRA file that was used")
+    checkpoint: int = Field(description="training step, 0: unknown; the LoRA file that was used")
     lora: str = Field(description="path of the LoRA file")
     guidance: float
     sampler: str
@@ -118,6 +118,10 @@ class Scorecard(BaseModel):
     protocol: str = Field(description="sha256 of how it was measured; figures of two protocols are never compared")
     dataset: str
     dataset_manifest_sha256: str
+    lora_dataset: str = Field(
+        "",
+        description="sha256 of the manifest it was trained from; unknown: a LoRA from elsewhere; empty: not recorded",
+    )
     training_params: dict[str, Any]
     notes: str
     images_evaluated: int
@@ -163,6 +167,11 @@ class Scorecard(BaseModel):
         if self.gating_judge == "second":
             return self.second_likeness, self.second_likeness_interval
         return self.likeness, self.likeness_interval
+
+    @property
+    def comes_from_elsewhere(self) -> bool:
+        """Whether it was trained on other photos than this manifest's, as far as anybody knows."""
+        return self.lora_dataset not in ("", self.dataset_manifest_sha256)
 
     def raised_flags(self) -> list[Flag]:
         """The flags that are up."""

@@ -118,6 +118,13 @@ class Promotion(Section):
     )
 
 
+class Kohya(Section):
+    """Where kohya's sd-scripts lie, for train.backend kohya.  They keep an environment of their own."""
+
+    folder: Path | None = Field(None, description="folder of sd-scripts: it holds sdxl_train_network.py")
+    python: Path | None = Field(None, description="Python of its environment; default: venv/bin/python in folder")
+
+
 class Machine(Section):
     """What cannot change a result, so that moving to another machine does not retrain.  Not declared in dvc.yaml."""
 
@@ -142,6 +149,7 @@ class Machine(Section):
         120.0, description="seconds without an answer of any ComfyUI server after which the run stops"
     )
     state_dir: Path | None = Field(None, description="where interrupted work is kept; default the user's cache folder")
+    kohya: Kohya = Kohya()
 
 
 SECTIONS: dict[str, type[Section]] = {

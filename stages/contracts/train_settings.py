@@ -96,7 +96,13 @@ class Samples(Section):
 class Train(Section):
     """How the LoRA is trained."""
 
-    backend: Literal["diffusers"] | Door = Field("diffusers", description="who trains")
+    backend: Literal["diffusers", "kohya", "external"] | Door = Field(
+        "diffusers", description="who trains; kohya: sd-scripts of machine.kohya; external: nobody, file is taken over"
+    )
+    file: Path | None = Field(None, description="external: a LoRA file in kohya's form, taken over byte for byte")
+    file_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="external: of file; another file is refused. null: not checked"
+    )
     version: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="names this recipe's result, e.g. v3")
     base: Path = Field(description="base model folder (diffusers layout)")
     resolution: Count = Field(1024, description="side of a square photo, px; with buckets the area is its square")
@@ -157,6 +163,10 @@ def _contradictions(train: Train) -> list[tuple[bool, str]]:
          "captions.shuffle: every order is another caption, so none can be cached; set cache_text to false"),
         (rate is not None and not train.text_encoders,
          "optimizer.text_encoder_rate: is set, but text_encoders is false: nothing would use it"),
+        (train.backend == "external" and train.file is None,
+         "file: backend external takes over a LoRA file; name it"),
+        (train.backend != "external" and train.file is not None,
+         f"file: is set, but backend {train.backend} trains its own; set backend to external"),
         (train.dora and train.rslora,
          "rslora: DoRA sets the length of every row itself, so another scale of the LoRA changes nothing lasting"),
     ]  # fmt: skip

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.backends.door import load_class
+from stages.backends.train.kohya_options import list_refusals
+from stages.backends.train.kohya_process import find_scripts
 from stages.contracts.comparison import METRICS
 from stages.contracts.models import Model, read_registry
 from stages.contracts.paths import PARAMS, REGISTRY, VERSIONS
@@ -67,6 +69,7 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
     problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
     problems += _no_class_images(_section("regularize", values), _section("train", values))
     problems += _needs_comfyui(_section("sweep", values))
+    problems += _not_for_kohya(_section("train", values), _section("machine", values), files=files)
     if files:
         problems += _what_comfyui_lacks({name: _section(name, values) for name in SECTIONS})
         problems += _obstacles() + [line for line in [find_other_code()] if line]
@@ -151,6 +154,20 @@ def _what_comfyui_lacks(sections: dict[str, Section | None]) -> list[str]:
     return []
 
 
+def _not_for_kohya(train: Section | None, machine: Section | None, *, files: bool) -> list[str]:
+    """What the train stage would refuse for sd-scripts after DVC has deleted the LoRA."""
+    if not isinstance(train, Train) or train.backend != "kohya":
+        return []
+    machine = machine if isinstance(machine, Machine) else Machine()
+    problems = list_refusals(train, machine)
+    if files:
+        try:
+            find_scripts(machine)
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
 def _registry() -> dict[Path, tuple[str, Model]]:
     """The models of conf/models by their folder; none where a params.yaml lies alone."""
     if not REGISTRY.is_dir():
@@ -199,8 +216,10 @@ def _named(section: Section) -> Iterator[tuple[str, Path]]:
             yield "regularize.folder", folder
         case Regularize(source="urls", urls=urls) if urls is not None:
             yield "regularize.urls", urls
-        case Train(base=base):
+        case Train(base=base, file=file):
             yield "train.base", base
+            if file is not None:
+                yield "train.file", file
         case Sweep(bases=bases):
             yield from ((f"sweep.bases.{i}", base) for i, base in enumerate(bases))
         case Judges():

@@ -90,7 +90,7 @@ def _describe_list(schema: Mapping[str, Any]) -> str:
 
 
 def _code(value: Any) -> str:
-    return f"`{value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)}`"
+    return f"`{value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)}`"
 
 
 def _value(value: Any) -> str:

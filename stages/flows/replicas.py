@@ -58,6 +58,8 @@ def replicate(name: str, seeds: int, workspace: Path = Path()) -> Iterator[tuple
         known = ", ".join(list_versions()) or "none yet"
         raise UserError("replicate", f"no version {name!r} (there is: {known})", "`pistachio promote` makes one")
     card = read_scorecard(VERSIONS / name / SCORECARD.name)
+    if card.comes_from_elsewhere:
+        raise UserError("replicate", f"{name} was not trained on these photos", "there is no recipe to train again")
     check_recipe(name, card, workspace)
     first = read_params(_Recipe, workspace / PARAMS).train.seed
     for seed in range(first + 1, first + 1 + seeds):

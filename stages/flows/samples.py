@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stages.backends.generate import open_generator
 from stages.contracts.generation import ImageRequest
+from stages.contracts.lora import describe_step
 from stages.contracts.settings import Dataset, Machine
 from stages.contracts.train_settings import Train
 from stages.reports.montage import montage
@@ -33,12 +34,12 @@ class Sampler:
         samples = self.train.samples
         shots = [(prompt, seed) for prompt in samples.prompts for seed in samples.seeds]
         if shots:
-            self.rows[f"step {step}: {len(samples.prompts)} prompts, {len(samples.seeds)} seeds"] = self._draw(
-                f"{step:08d}", lora, shots
+            self.rows[f"step {describe_step(step)}: {len(samples.prompts)} prompts, {len(samples.seeds)} seeds"] = (
+                self._draw(f"{step:08d}", lora, shots)
             )
         if last:
             probes = [("{trigger}", seed) for seed in samples.probe_seeds]
-            self.rows[f"step {step}: {self.dataset.trigger} alone"] = self._draw("trigger", lora, probes)
+            self.rows[f"step {describe_step(step)}: {self.dataset.trigger} alone"] = self._draw("trigger", lora, probes)
         if self.rows:
             pictures = [[read_picture(path) for path in row] for row in self.rows.values()]
             write_png(self.sheet, montage(pictures, list(self.rows)))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.contracts.findings import gating_judge
-from stages.contracts.lora import read_header
+from stages.contracts.lora import UNKNOWN, read_header
 from stages.contracts.manifest import Manifest
 from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import protocol_hash
@@ -65,10 +65,23 @@ def describe_origin(
     return {
         "run_id": hash_json([protocol, sha256, chosen, bars])[:12], "lora_version": header.version or lora.stem,
         "lora_sha256": sha256, "protocol": protocol, "dataset": dataset.name,
-        "dataset_manifest_sha256": hash_file(MANIFEST), "training_params": training_params(header.metadata),
+        "dataset_manifest_sha256": hash_file(MANIFEST), "lora_dataset": header.dataset,
+        "training_params": training_params(header.metadata),
         "notes": eval.notes, "best_config": choice.best, "worst_config": choice.worst, "thresholds": bars,
         "licences": {name: judge.licence for name, judge in judges},
     }  # fmt: skip
+
+
+def warn_of_dataset(origin: Mapping[str, Any]) -> list[str]:
+    """Why the figures may flatter a LoRA that was not trained on this manifest's training photos."""
+    trained_on = origin["lora_dataset"]
+    if trained_on == origin["dataset_manifest_sha256"]:
+        return []
+    known = "unknown" if trained_on == UNKNOWN else f"another dataset (manifest sha256 {trained_on})"
+    return [
+        f"What this LoRA was trained on is {known}: the holdout photos may be among its training photos, so likeness "
+        "may flatter, and memorising is judged only against the photos at hand."
+    ]
 
 
 def make_scorecard(

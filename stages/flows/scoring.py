@@ -256,7 +256,9 @@ def open_studio(
     if not holdout:
         raise UserError(MANIFEST, "no holdout photos to compare with", "raise dataset.holdout_min")
     references = make_references(read_photos(dataset.photos, holdout, settings.resolution), instruments)
-    with work_folder(machine.state_dir, folder.name, _fingerprint(generator, settings, machine, shots)) as kept:
+    with work_folder(
+        machine.state_dir, folder.name, _fingerprint(type(generator), generator.identity, settings, machine, shots)
+    ) as kept:
         places = {_place(kept, shot) for shot in shots}
         tell_resumed(folder.name, sum(place.exists() for place in places), len(places))
         shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
@@ -264,10 +266,10 @@ def open_studio(
         yield Studio(generator, instruments, references, kept)
 
 
-def _fingerprint(generator: Generator, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
-    """The hash of everything that a picture depends on."""
-    code = describe_code(type(generator))
-    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code, generator.identity]
+def _fingerprint(worker: type, identity: str, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
+    """The hash of everything that a picture depends on; ``worker`` and ``identity`` are the generator's."""
+    code = describe_code(worker)
+    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]
     requests = [shot.request for shot in shots]
     named = {path for request in requests for path in (request.base, request.lora, request.reference)}
     models = sorted(path for path in named if path is not None)

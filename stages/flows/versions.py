@@ -141,6 +141,7 @@ def _history_row(name: str, card: Scorecard, force: bool, why: str, objections: 
         name=name, promoted_at=datetime.now(UTC).replace(microsecond=0),
         run_id=card.run_id, lora_version=card.lora_version,
         lora_sha256=card.lora_sha256, protocol=card.protocol, dataset_manifest_sha256=card.dataset_manifest_sha256,
+        lora_dataset=card.lora_dataset,
         scores={score: getattr(card, score) for score in SCORES}, overall_score=card.overall_score,
         overall_grade=card.overall_grade, forced=force, why=why, overruled=objections,
     )  # fmt: skip

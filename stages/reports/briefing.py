@@ -7,7 +7,8 @@ from stages.contracts.briefing import Briefing, Finding
 
 FINDINGS_HEAD = """# Findings
 
-What the runs of this workspace taught.  `pistachio findings promote` adds to it and keeps every line that is not its own.
+What the runs of this workspace taught.  `pistachio findings promote` adds to it and keeps every line that is not its
+own.
 """
 TASKS_HEAD = """# Tasks
 

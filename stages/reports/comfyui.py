@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from stages.contracts.samplers import SAMPLINGS
 from stages.reports.montage import montage
 from stages.reports.terminal import print_table
 
+SPACINGS = ("leading", "trailing", "linspace")  # timestep_spacing of a base; SDXL 1.0 says leading
 LOUDER = 8  # what differences are multiplied by, to be seen
 
 
@@ -30,6 +32,20 @@ def print_parity(trials: Sequence[Mapping[str, Any]], verdict: str, picture: Pat
     print_table("ComfyUI against diffusers, levels of 255", ("diffusers", "mean", "largest"), rows)
     print(verdict)
     print(f"side by side: {picture}")
+
+
+def render_samplers() -> str:
+    """What every sampler is in ComfyUI, and where it is not the same: a table in Markdown."""
+    lines = ["| sampler | base's spacing | KSampler | not the same because |", "|---|---|---|---|"]
+    for name, sampling in SAMPLINGS.items():
+        for spacing in SPACINGS:
+            found = sampling.counterparts.get(spacing)
+            if found is None:
+                lines.append(f"| `{name}` | {spacing} | refused | nothing comes near |")
+            else:
+                unlike = "; ".join(filter(None, [found.unlike, found.uneven])) or "it is the same"
+                lines.append(f"| `{name}` | {spacing} | `{sampling.comfyui}`, `{found.scheduler}` | {unlike} |")
+    return "\n".join(lines)
 
 
 def show_parity(comfyui: Sequence[np.ndarray], diffusers: Sequence[np.ndarray]) -> np.ndarray:

@@ -17,7 +17,7 @@ def render_comparison(comparison: Comparison) -> str:
     base, cand = comparison.baseline, comparison.candidate
     lines = [
         f"# {cand.name} against {base.name}: {HEADLINE[comparison.recommendation.action]}",
-        "", comparison.recommendation.reason, "",
+        "", comparison.recommendation.reason, "", *_origins(comparison),
         f"Overall: {base.name} {base.overall_score:.3f} ({base.overall_grade}), "
         f"{cand.name} {cand.overall_score:.3f} ({cand.overall_grade}); plain values, not tested.",
         "", "## Metrics", "", *_metric_table(comparison), "", *_notes(comparison), "",
@@ -33,12 +33,22 @@ def _render_alone(comparison: Comparison) -> str:
     rows = [[m.metric, show_value(m, m.candidate)] for m in comparison.metrics]
     lines = [
         f"# {cand.name}: no baseline", "", "There is no baseline to compare with (`compare.baseline: none`).", "",
+        *_origins(comparison),
         f"Make this version the yardstick: `pistachio promote {cand.name}`, commit what it wrote, and set "
         f"`compare.baseline: {cand.name}` for the next one.", "",
         f"Overall: {cand.overall_score:.3f} ({cand.overall_grade}); {comparison.images} pictures of "
         f"{comparison.prompts} prompts.", "", *_table(["metric", cand.name], rows), "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _origins(comparison: Comparison) -> list[str]:
+    """Which of the versions were trained on photos that nobody here knows, and what that does to the figures."""
+    versions = [v for v in (comparison.baseline, comparison.candidate) if v is not None and v.lora_dataset]
+    return [line for v in versions for line in (
+        f"What {v.name} was trained on: {v.lora_dataset}. The holdout photos may be among its training photos, so its "
+        "likeness may flatter.", ""
+    )]  # fmt: skip
 
 
 def _metric_table(comparison: Comparison) -> list[str]:

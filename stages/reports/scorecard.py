@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.contracts.calibration import Calibration
 from stages.contracts.findings import Anchors, Interval
+from stages.contracts.lora import describe_step
 from stages.contracts.scorecard import Cell, Scorecard
 from stages.reports.findings import bullets, render_calibration, render_flags, render_judges, render_other, render_poses
 
@@ -136,8 +137,8 @@ def _interval(interval: Interval, digits: int) -> str:
 def _settings(card: Scorecard) -> str:
     def line(name: str, cell: Cell) -> str:
         return (
-            f"| {name} | {cell.base} | {cell.mode} | {cell.checkpoint} | {cell.sampler} | {cell.guidance:g} "
-            f"| {cell.strength:g} | {cell.similarity_mean:.3f} | {cell.detection_rate:.0%} |"
+            f"| {name} | {cell.base} | {cell.mode} | {describe_step(cell.checkpoint)} | {cell.sampler} "
+            f"| {cell.guidance:g} | {cell.strength:g} | {cell.similarity_mean:.3f} | {cell.detection_rate:.0%} |"
         )
 
     return "\n".join(
@@ -167,6 +168,7 @@ def _origin(card: Scorecard) -> str:
             f"protocol `{card.protocol}`; figures of another protocol must not be compared with these",
             f"run `{card.run_id}`, LoRA sha256 `{card.lora_sha256}`",
             f"manifest sha256 `{card.dataset_manifest_sha256}`",
+            *([f"the LoRA was trained on: {card.lora_dataset}"] if card.comes_from_elsewhere else []),
             "intervals: percentile bootstrap over prompts; those of likeness over the photos' moments as well, so that "
             "they hold what so few photos leave open about the ruler's ends",
             "grade: likeness (at most 100) by the judge that decides and skin realism, weighted "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.contracts.lora import describe_step
 from stages.contracts.scorecard import Cell, Choice
 
 CHEAPER = "an earlier checkpoint, then a lower strength, then lower guidance"
@@ -12,7 +13,8 @@ CHEAPER = "an earlier checkpoint, then a lower strength, then lower guidance"
 def name_cell(cell: Cell) -> str:
     """A cell's settings in words."""
     model = f"{Path(cell.base).name} {cell.mode} " if cell.mode != "lora" else ""
-    return f"{model}step {cell.checkpoint}, guidance {cell.guidance:g}, strength {cell.strength:g}, {cell.sampler}"
+    step = describe_step(cell.checkpoint)
+    return f"{model}step {step}, guidance {cell.guidance:g}, strength {cell.strength:g}, {cell.sampler}"
 
 
 def describe_choice(choice: Choice) -> list[str]:
@@ -49,7 +51,7 @@ def label_row(row: dict[str, Any]) -> str:
     again = f", fresh seeds {fresh:.3f}" if fresh is not None else ""
     return (
         f"{mark}  similarity {row['similarity_mean']:.3f}{again}  faces {row['detection_rate']:.0%}   "
-        f"{Path(row['base']).name} {row['mode']} step {row['checkpoint']} {row['sampler']} "
+        f"{Path(row['base']).name} {row['mode']} step {describe_step(row['checkpoint'])} {row['sampler']} "
         f"guidance {row['guidance']:g} strength {row['strength']:g}"
     )
 

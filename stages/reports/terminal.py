@@ -75,6 +75,8 @@ def print_scorecard(card: Scorecard) -> None:
         f"likeness {card.likeness:.1f} of 100, similarity {card.face_similarity_mean:.3f}, "
         f"passed {card.face_similarity_pass:.0%}, run {card.run_id}"
     )
+    if card.comes_from_elsewhere:
+        _say(f"what it was trained on: {card.lora_dataset}; likeness may flatter, for it may know the holdout photos")
     for flag in card.raised_flags():
         _say(f"{flag.name.replace('_', ' ')}: {flag.says}")
     best = card.best_config
@@ -127,6 +129,8 @@ def print_promotion(folder: Path, row: Promotion, pictures: int, licences: dict[
     """What a promotion wrote, under which licences it was judged, and what to do next."""
     grade = f"grade {row.overall_grade} ({row.overall_score:.3f})"
     _say(f"{row.name}: {grade}, {pictures} pictures, in {folder.as_posix()}")
+    if row.lora_dataset not in ("", row.dataset_manifest_sha256):
+        _say(f"what it was trained on: {row.lora_dataset}; its likeness may flatter")
     for objection in row.overruled:
         _say(f"overruled: {objection} (why: {row.why})")
     for who, licence in sorted(licences.items()):
@@ -144,10 +148,21 @@ def print_history(rows: list[Promotion]) -> None:
         return
     cells = [
         (r.name, f"{r.promoted_at:%Y-%m-%d %H:%M}", r.overall_grade, f"{r.overall_score:.3f}",
-         f"{r.scores['likeness']:.1f}", r.run_id, r.protocol[:12], r.why if r.forced else "")
+         f"{r.scores['likeness']:.1f}", r.run_id, r.protocol[:12],
+         (r.lora_dataset or r.dataset_manifest_sha256)[:12], r.why if r.forced else "")
         for r in rows
     ]  # fmt: skip
-    columns = ("version", "promoted (UTC)", "grade", "overall", "likeness", "run", "protocol", "forced because")
+    columns = (
+        "version",
+        "promoted (UTC)",
+        "grade",
+        "overall",
+        "likeness",
+        "run",
+        "protocol",
+        "trained on",
+        "forced because",
+    )
     print_table("History", columns, cells, right=("overall", "likeness"))
 
 

@@ -17,7 +17,7 @@ def follows() -> bool:
 def spread(module: str, processes: int) -> None:
     """Become ``processes`` processes of ``python -m module``, unless this is one of several already."""
     if RANK in os.environ:
-        _end_with_parent()
+        end_with_parent()
         return
     if processes > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,7 +25,7 @@ def spread(module: str, processes: int) -> None:
         os.execv(sys.executable, [sys.executable, "-m", *launch, "-m", module])
 
 
-def _end_with_parent() -> None:
-    """On Linux: a worker must not go on when who started it was killed."""
+def end_with_parent() -> None:
+    """On Linux: this process must not go on when who started it was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -21,9 +21,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_run: Callable[...
     """A run that leaks, warns, and is worse than v2 on two metrics."""
     monkeypatch.chdir(tmp_path)
     card = write_run(tmp_path / "metrics", "v3")
-    leaking = Flag(
-        name="leaking", raised=True, value=20.0, interval=Interval(low=10, high=30), limit=50, says="it leaks"
-    )
+    interval = Interval(low=10, high=30)
+    leaking = Flag(name="leaking", raised=True, value=20.0, interval=interval, limit=50, says="it leaks")
     sound = leaking.model_copy(update={"name": "copying", "raised": False})
     card = card.model_copy(update={"flags": [leaking, sound], "warnings": ["Only 4 holdout photos show skin"]})
     write_scorecard(card, Path("metrics/scorecard.json"))

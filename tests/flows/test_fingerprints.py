@@ -56,12 +56,12 @@ CELL = Settings(
 
 def drawing(
     cell: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, machine: dict[str, Any] | None = None,
-    dataset: dict[str, Any] | None = None, worker: type = Worker,
+    dataset: dict[str, Any] | None = None, worker: type = Worker, identity: str = "",
 ) -> str:  # fmt: skip
     draw = EVAL.model_copy(update=settings or {})
     who = DATASET.model_copy(update=dataset or {})
     shots = scoring.plan(CELL.model_copy(update=cell or {}), draw, who, Path("out"))
-    return scoring._fingerprint(worker(), draw, changed(machine or {}), shots)
+    return scoring._fingerprint(worker, identity, draw, changed(machine or {}), shots)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,16 @@ def drawing(
         *({"cell": cell} for cell in (
             {"base": "other"}, {"lora": "b.safetensors"}, {"lora": ""}, {"guidance": 3.0}, {"sampler": "euler"},
             {"strength": 0.9}, {"mode": "lora+instantid"},
+            {"reference": "photos/a.png"},
         )),
         *({"settings": settings} for settings in (
             {"seeds": (1, 3)}, {"prompts": ("{trigger}",)}, {"resolution": 128}, {"steps": 5}, {"micro_batch": 2},
-            {"negative_prompt": "blur"}, {"backend": "mine:Own"},
+            {"negative_prompt": "blur"},
+            {"backend": "mine:Own"}, {"vae_tile": 64},
         )),
         *({"machine": machine} for machine in ANOTHER_MACHINE),
         {"dataset": {"trigger": "sks"}}, {"dataset": {"class_word": "man"}}, {"worker": Fraction},
+        {"identity": "ComfyUI 0.3.64"},
     ],
 )  # fmt: skip
 def test_another_picture_or_another_way_to_draw_it_is_other_work(change: dict[str, Any]) -> None:

@@ -120,3 +120,10 @@ def test_a_replica_is_trained_and_judged_by_the_real_stages(
     assert not list(Path("state/replicate").glob("*/workspace"))
     assert "training seed 1: eval" in capfd.readouterr().err
     assert list(replicate("v1", 1)) == [(made[0][0], True)]
+
+
+def test_a_lora_from_elsewhere_has_no_recipe_to_train_again(trained: Scorecard) -> None:
+    card = trained.model_copy(update={"lora_dataset": "unknown"})
+    write_scorecard(card, Path("metrics/versions/v3/scorecard.json"))
+    with pytest.raises(UserError, match="v3 was not trained on these photos"):
+        next(replicate("v3", 1))

@@ -112,10 +112,10 @@ def test_a_picture_passes_from_the_threshold_on() -> None:
 def test_every_setting_of_a_cell_and_of_the_drawing_reaches_the_request() -> None:
     cell = Settings(
         base="models/other", mode="merged", checkpoint=7, lora="l.safetensors", guidance=2.5, sampler="euler",
-        strength=0.7,
+        strength=0.7, reference="photos/me.png",
     )  # fmt: skip
     values = PARAMS["eval"] | {"prompts": ["{trigger}, a {class_word} at sea", "x"], "seeds": [9, 3], "steps": 13,
-                               "resolution": 48, "negative_prompt": "blurred"}  # fmt: skip
+                               "resolution": 48, "negative_prompt": "blurred", "vae_tile": 64}  # fmt: skip
     dataset = Dataset(**PARAMS["dataset"])
     shots = plan(cell, Eval(**values), dataset, Path("o"))
     assert [(s.path.name, s.prompt_index, s.request.seed) for s in shots] == [
@@ -124,6 +124,7 @@ def test_every_setting_of_a_cell_and_of_the_drawing_reaches_the_request() -> Non
     assert vars(shots[1].request) == {
         "prompt": f"{dataset.trigger}, a {dataset.class_word} at sea", "seed": 3, "base": Path("models/other"),
         "lora": Path("l.safetensors"), "strength": 0.7, "mode": "merged", "guidance": 2.5, "sampler": "euler",
-        "steps": 13, "width": 48, "height": 48, "negative_prompt": "blurred",
+        "steps": 13, "width": 48, "height": 48, "negative_prompt": "blurred", "reference": Path("photos/me.png"),
+        "vae_tile": 64, "image": None, "mask": None, "denoise": 1.0,
     }  # fmt: skip
     assert (shots[1].shows, shots[2].shows) == (f"a {dataset.class_word} at sea", "x")

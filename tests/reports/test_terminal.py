@@ -95,12 +95,14 @@ def promotion(name: str, **changes: Any) -> Promotion:
 
 
 def test_history_is_listed_oldest_first_with_the_reason_of_a_forced_one(capsys: Capture) -> None:
-    terminal.print_history([promotion("v3"), promotion("v1", forced=True, why="the demo", overall_grade="D")])
+    forced = promotion("v1", forced=True, why="the demo", overall_grade="D", lora_dataset="unknown")
+    terminal.print_history([promotion("v3"), forced])
     head, *rows = table(capsys.readouterr().out)
-    assert head == ["version", "promoted (UTC)", "grade", "overall", "likeness", "run", "protocol", "forced because"]
+    assert head == ["version", "promoted (UTC)", "grade", "overall", "likeness", "run", "protocol", "trained on",
+                    "forced because"]  # fmt: skip
     assert rows == [
-        ["v3", "2024-05-06 07:08", "C", "0.609", "74.0", "abcdef012345", "9876543210fe", ""],
-        ["v1", "2024-05-06 07:08", "D", "0.609", "74.0", "abcdef012345", "9876543210fe", "the demo"],
+        ["v3", "2024-05-06 07:08", "C", "0.609", "74.0", "abcdef012345", "9876543210fe", "3" * 12, ""],
+        ["v1", "2024-05-06 07:08", "D", "0.609", "74.0", "abcdef012345", "9876543210fe", "unknown", "the demo"],
     ]
 
 

@@ -1,4 +1,4 @@
-"""Who trains: our loop over diffusers and peft, or a class of the user's own."""
+"""Who trains: our loop over diffusers and peft, kohya's sd-scripts, or a class of the user's own."""
 
 from stages.contracts.settings import Machine, Train
 from stages.contracts.training import Trainer
@@ -15,6 +15,12 @@ def open_trainer(train: Train, machine: Machine) -> Trainer:
             from stages.backends.train.loop import DiffusersTrainer
 
             return DiffusersTrainer(train, machine)
+        case "kohya":
+            from stages.backends.train.kohya import KohyaTrainer
+
+            return KohyaTrainer(train, machine)
+        case "external":
+            raise AssertionError("flows.external takes the file over: nobody trains")
         case door:
             from stages.backends.door import load_class
 

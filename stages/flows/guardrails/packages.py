@@ -30,7 +30,7 @@ def package_problems(constraints: Path | None, program: str = PROGRAM) -> list[s
         wanted = _requirements(distribution(program), frozenset())
     except PackageNotFoundError:
         return [f"{program}: is not installed; pip install --constraint constraints.txt -e ."]
-    problems = [line for line in _walk(program, wanted, pins, modules, {canonicalize_name(program)})]
+    problems = _walk(program, wanted, pins, modules, {canonicalize_name(program)})
     return sorted({*problems, *_both_installed(ALIKE)})
 
 

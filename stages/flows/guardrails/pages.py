@@ -31,8 +31,8 @@ def budget_problems(root: Path, budgets: Mapping[str, int] = BUDGETS) -> list[st
 def old_facts(root: Path, now: float, days: int = OLD_DAYS) -> list[str]:
     """Lines with a date, or with "as of" or "not yet run", that were committed more than ``days`` days before ``now``.
 
-    The age is that of the line's commit, not of the date that it names: whoever looks at a fact again and finds it right
-    commits a new date.  Nothing where git does not answer.
+    The age is that of the line's commit, not of the date that it names: whoever looks at a fact again and finds it
+    right commits a new date.  Nothing where git does not answer.
     """
     found = []
     for pattern in FACTS:

@@ -185,7 +185,8 @@ def origin(card: Scorecard) -> list[tuple[str, str]]:
     return [
         ("run", card.run_id), ("protocol", card.protocol), ("LoRA sha256", card.lora_sha256),
         ("LoRA file", best.lora), ("base model", best.base), ("dataset", card.dataset),
-        ("manifest sha256", card.dataset_manifest_sha256), *judges, *notes,
+        ("manifest sha256", card.dataset_manifest_sha256),
+        *([("the LoRA was trained on", card.lora_dataset)] if card.comes_from_elsewhere else []), *judges, *notes,
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -110,6 +111,18 @@ def test_every_picture_is_sent_once_when_nothing_goes_wrong(world: World) -> Non
     log = [json.loads(line) for line in Path("logs/comfyui.jsonl").read_text().splitlines()]
     assert [entry["prompt_id"] for entry in log] == server.accepted
     assert all(len(entry["sha256"]) == 64 and entry["url"] == server.url for entry in log)
+
+
+def test_a_file_name_that_is_taken_is_no_trouble(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SaveImage counts on; the history says which file is ours."""
+    expected = world.draw()
+    ids = [uuid.UUID(int=number) for number in range(1, 60)]
+    monkeypatch.setattr(uuid, "uuid4", lambda: ids.pop(0))
+    for prompt_id in list(ids):  # the double takes some too
+        world.servers[0].occupy(f"pistachio/{prompt_id}", 2)
+    assert same(world.draw(), expected)
+    files = [json.loads(line)["file"] for line in Path("logs/comfyui.jsonl").read_text().splitlines()]
+    assert [name[-11:] for name in files[PICTURES:]] == ["_00003_.png"] * PICTURES, files
 
 
 def test_two_prompts_are_under_way_at_once_and_no_more(world: World) -> None:
