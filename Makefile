@@ -27,6 +27,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setup: installing the pinned packages (a few minutes the first time)"
 	@$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@# insightface asks for the CPU's onnxruntime, and both write into one folder: the GPU's comes last, alone
+	@case ",$(EXTRAS)," in *,gpu,*) $(BIN)/pip uninstall --quiet --yes onnxruntime onnxruntime-gpu && \
+	  $(BIN)/pip install --quiet --no-deps --constraint constraints.txt onnxruntime-gpu;; esac
 	@$(BIN)/python -c "import cv2" 2>/dev/null || { $(BIN)/python -c "import cv2" 2>&1 | tail -n 1; \
 	  echo "error: OpenCV misses a system library; on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0 libxcb1"; exit 2; }
 	@touch $@

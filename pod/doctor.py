@@ -6,8 +6,6 @@ and onnxruntime, at system libraries, at the face pack, and at the graphics memo
   python -m pod doctor             look
   python -m pod doctor --fix       look, repair, look again
   python doctor.py --python .venv/bin/python     this file alone, copied anywhere (Python 3.9 or later)
-
-Exit code 1 when something fails.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ WHERE_THERE = {"xformers": "xformers.ops", "bitsandbytes": "bitsandbytes"}  # im
 MATCHED = ("transformers", "diffusers", "huggingface-hub", "peft", "tokenizers", "accelerate")
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libxcb.so.1": "libxcb1"}  # OpenCV's
-IMPORT_S = 600
 
 PROBE = """
 import importlib, importlib.metadata, json, sys
@@ -116,7 +113,7 @@ def admit(python: str, workspace: Path) -> Patient:
     """Everything that the checks look at, gathered once."""
     patient = Patient(python, workspace)
     wanted = {**NEEDED, **{module: module for module in WHERE_THERE.values()}}
-    _, said, error = listen([python, "-c", PROBE, json.dumps(wanted)], IMPORT_S)
+    _, said, error = listen([python, "-c", PROBE, json.dumps(wanted)], timeout=600)
     told = [json.loads(line) for line in said.splitlines() if line.startswith(('{"found"', '{"module"'))]
     if not told:
         raise SystemExit(f"error: {python}: no Python that answers ({error.strip()[-200:]}); make it: make setup")
@@ -257,13 +254,9 @@ def examine(python: str, workspace: Path, more: Sequence[Check] = ()) -> list[Fi
 
 def repair(findings: list[Finding], say: Callable[[str], None]) -> None:
     """Run every repair once, in order."""
-    done: list[list[str]] = []
-    for words in [words for finding in findings if finding.status == "FAIL" for words in finding.repair]:
-        if words in done:
-            continue
-        done.append(words)
+    for words in dict.fromkeys(tuple(w) for found in findings if found.status == "FAIL" for w in found.repair):
         say(f"repair: {shlex.join(words)}")
-        code, said, error = listen(words, 7200)
+        code, said, error = listen([*words], 7200)
         if code:
             say(f"        ended with code {code}: {(error or said).strip()[-300:]}")
 

@@ -21,7 +21,7 @@ class Git:
         self.folder, self.log = folder, log
 
     def __call__(self, *words: str) -> str:
-        return run(["git", "-C", str(self.folder), *QUIET, *words], self.log).strip()
+        return run(["git", "-C", str(self.folder), *QUIET, *words], self.log).rstrip()
 
 
 def place(wanted: Repository, folder: Path, state: Path, log: Path) -> tuple[str, str]:
@@ -94,7 +94,7 @@ def _fetch(git: Git, wanted: Repository) -> None:
 def _changed(git: Git) -> str:
     """Files that git knows and that differ from its commit, a few of them."""
     lines = git("status", "--porcelain", "--untracked-files=no").splitlines()
-    names = [line[3:].strip() or line for line in lines]
+    names = [line[3:] for line in lines]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

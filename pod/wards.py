@@ -139,8 +139,7 @@ class Ward:
 
     def end(self) -> None:
         """End it for good."""
-        if self.child is not None or self.state in ("starting", "up"):
-            stop_service(self.program.lock)
+        if stop_service(self.program.lock):
             self.events.tell("stopped", self.program.name, "the watch ends")
 
     def facts(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
     [
         (["check", "--strict"], True), (["check", "--strickt"], False), (["models", "get", "--all"], True),
         (["models", "gte"], False), (["caption", "photos/"], True), (["caption", "lint", "--dorp"], False),
-        (["pod", "cycle", "--max-usd", "5"], True), ([], True), (["..."], True), (["findings", "promote", "--yes"], True),
+        (["pod", "cycle", "--max-usd", "5"], True), ([], True), (["..."], True), (["findings", "promote"], True),
     ],
 )  # fmt: skip
 def test_a_command_line_is_known_by_its_words_and_options(words: list[str], known: bool) -> None:

@@ -1,5 +1,6 @@
 """Every guardrail sees the breakage that it is there for, planted in a sound small repository."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -102,12 +103,12 @@ BREAKAGES: list[tuple[str, Guard, Callable[[Path], None], str]] = [
     ("stage", references, replace("dvc.yaml", "stages.train,", "stages.trian,"), "dvc.yaml: stage train runs"),
     ("dep", references, remove("stages/judge.py"), "dvc.yaml: stage train depends on stages/judge.py"),
     ("policy lacks one", policy_problems, without_texture, "default.yaml: flags.copying is not set"),
-    ("policy has another", policy_problems, append("conf/thresholds/default.yaml", "luck: 0.5\n"), "luck is no threshold"),
+    ("policy has another", policy_problems, append("conf/thresholds/default.yaml", "luck: 1\n"), "luck is no threshold"),
     ("no policy", policy_problems, remove("conf/thresholds/default.yaml"), "is not there"),
     ("comparison", policy_problems, replace("stages/judge.py", ">= limit", ">= 0.6"), "stages/judge.py:6: "),
     ("negative", policy_problems, replace("stages/judge.py", ">= limit", "< -0.6"), "stages/judge.py:6: "),
     ("constant", policy_problems, append("stages/judge.py", "FACE_PASS_THRESHOLD = 0.6\n"), "FACE_PASS_THRESHOLD is a"),
-    ("default", policy_problems, replace("stages/judge.py", "limit: float", "pass_limit: float = 0.6"), "pass_limit=0.6"),
+    ("default", policy_problems, replace("stages/judge.py", "limit: float", "pass_at: float = 0.6"), "pass_at=0.6"),
     ("long page", budget_problems, append("docs/page.md", "x\n" * 200), "docs/page.md: 208 lines, 200 are its budget"),
 ]  # fmt: skip
 
@@ -118,9 +119,7 @@ def test_a_sound_repository_has_no_problems(repository: Path, guard: Guard) -> N
 
 
 @pytest.mark.parametrize(("guard", "plant", "said"), [b[1:] for b in BREAKAGES], ids=[b[0] for b in BREAKAGES])
-def test_a_planted_breakage_is_seen(
-    repository: Path, guard: Guard, plant: Callable[[Path], None], said: str
-) -> None:
+def test_a_planted_breakage_is_seen(repository: Path, guard: Guard, plant: Callable[[Path], None], said: str) -> None:
     plant(repository)
     assert [line for line in guard(repository) if said in line] != []
 
@@ -164,7 +163,9 @@ def commit(root: Path, days_ago: int) -> None:
     git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git[:3], "init", "--quiet"], check=True)
     subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True, env={"GIT_COMMITTER_DATE": when, "PATH": "/usr/bin:/bin"})
+    subprocess.run(
+        [*git, "commit", "--quiet", "-m", "x"], check=True, env={"GIT_COMMITTER_DATE": when, "PATH": "/usr/bin:/bin"}
+    )
 
 
 def test_a_fact_is_as_old_as_the_commit_of_its_line(repository: Path) -> None:
