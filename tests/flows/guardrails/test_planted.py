@@ -103,7 +103,7 @@ BREAKAGES: list[tuple[str, Guard, Callable[[Path], None], str]] = [
     ("stage", references, replace("dvc.yaml", "stages.train,", "stages.trian,"), "dvc.yaml: stage train runs"),
     ("dep", references, remove("stages/judge.py"), "dvc.yaml: stage train depends on stages/judge.py"),
     ("policy lacks one", policy_problems, without_texture, "default.yaml: flags.copying is not set"),
-    ("policy has another", policy_problems, append("conf/thresholds/default.yaml", "luck: 1\n"), "luck is no threshold"),
+    ("policy has another", policy_problems, append("conf/thresholds/default.yaml", "luck: 1\n"), "luck is no thr"),
     ("no policy", policy_problems, remove("conf/thresholds/default.yaml"), "is not there"),
     ("comparison", policy_problems, replace("stages/judge.py", ">= limit", ">= 0.6"), "stages/judge.py:6: "),
     ("negative", policy_problems, replace("stages/judge.py", ">= limit", "< -0.6"), "stages/judge.py:6: "),
@@ -163,9 +163,8 @@ def commit(root: Path, days_ago: int) -> None:
     git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git[:3], "init", "--quiet"], check=True)
     subprocess.run([*git, "add", "."], check=True)
-    subprocess.run(
-        [*git, "commit", "--quiet", "-m", "x"], check=True, env={"GIT_COMMITTER_DATE": when, "PATH": "/usr/bin:/bin"}
-    )
+    env = os.environ | {"GIT_COMMITTER_DATE": when}
+    subprocess.run([*git, "commit", "--quiet", "-m", "x"], check=True, env=env)
 
 
 def test_a_fact_is_as_old_as_the_commit_of_its_line(repository: Path) -> None:
