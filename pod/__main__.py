@@ -53,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, words: list[str]) -> int:
     module = importlib.import_module(COMMANDS[name])
+    return int(module.run(build_parser(name).parse_args(words)))
+
+
+def build_parser(name: str) -> argparse.ArgumentParser:
+    """The options of one command."""
+    module = importlib.import_module(COMMANDS[name])
     parser = argparse.ArgumentParser(
         prog=f"python -m pod {name}", description=module.__doc__, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -60,7 +66,7 @@ def _run(name: str, words: list[str]) -> int:
     parser.add_argument("--config", type=Path, help="settings over those of pod/pod.toml (or PISTACHIO_POD)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(words)))
+    return parser
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ class Watch:
     stuck_s: float = 900.0  # ComfyUI answers, but the same prompt runs ...
     stuck_factor: float = 10.0  # ... and for so many times the longest that was seen
     memory_gib: float = 0.0  # restarted between prompts when it holds more; 0: no limit
+    memory_wait_s: float = 600.0  # so long it may wait for an empty queue, then for the next prompt's end
     backoff_s: float = 2.0
     backoff_most_s: float = 300.0
     crashes: int = 5
@@ -147,12 +148,13 @@ class ComfyUIJudge:
         self.life = 0.0
         self.silent_since: float | None = None
         self.prompt, self.prompt_since, self.longest = "", 0.0, 0.0
+        self.full_since: float | None = None
 
     def __call__(self, ward: Ward) -> str:
         """What is wrong; empty when nothing is."""
         now = time.monotonic()
         if ward.started != self.life:
-            self.life, self.silent_since, self.prompt = ward.started, None, ""
+            self.life, self.silent_since, self.prompt, self.full_since = ward.started, None, "", None
         try:
             queue = comfyui.read_queue(self.url, timeout=min(10.0, max(0.2, self.settings.hang_s)))
         except PodError:
@@ -160,9 +162,21 @@ class ComfyUIJudge:
         ward.answered, self.silent_since = True, None
         if fault := self._stuck(queue, now):
             return fault
-        held = resident_gib(ward.pid)
-        if self.settings.memory_gib and held > self.settings.memory_gib and queue.idle:
-            ward.restart(f"holds {held:.2f} GiB, {self.settings.memory_gib:g} are the limit; no prompt runs or waits")
+        if self.settings.memory_gib and (why := self._full(resident_gib(ward.pid), queue, now)):
+            ward.restart(why)
+        return ""
+
+    def _full(self, held: float, queue: comfyui.Queue, now: float) -> str:
+        """Why a restart is due now because of what it holds, in GiB; empty: it is not, or not yet."""
+        if held <= self.settings.memory_gib:
+            self.full_since = None
+            return ""
+        self.full_since = self.full_since or now
+        what = f"holds {held:.2f} GiB, {self.settings.memory_gib:g} are the limit; "
+        if queue.idle:
+            return what + "no prompt runs or waits"
+        if now - self.full_since > self.settings.memory_wait_s and self.prompt_since == now:
+            return what + "a prompt has just ended, and clients send again what is lost"
         return ""
 
     def _silence(self, ward: Ward, now: float) -> str:

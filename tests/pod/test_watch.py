@@ -179,3 +179,13 @@ def test_a_queue_that_does_not_move_is_told_from_a_long_prompt() -> None:
     assert "has not moved for 25 s, 24 are the limit" in judge._stuck(Queue(("b",), ()), 33.0)
     assert judge._stuck(Queue((), ()), 40.0) == ""
     assert "has not moved" in judge._stuck(Queue((), ("c",)), 50.0) + judge._stuck(Queue((), ("c",)), 200.0)
+
+
+def test_a_full_server_with_a_queue_is_restarted_when_a_prompt_ends_and_not_before() -> None:
+    judge = ComfyUIJudge("http://127.0.0.1:9", Watch(memory_gib=1.0, memory_wait_s=60))
+    assert judge._full(0.9, Queue((), ()), 5.0) == ""
+    assert "no prompt runs" in judge._full(1.1, Queue((), ()), 6.0)
+    for now, prompt, due in [(10.0, "a", False), (50.0, "b", False), (71.0, "b", False), (72.0, "c", True)]:
+        queue = Queue((prompt,), ("z",))
+        judge._stuck(queue, now)
+        assert bool(judge._full(1.1, queue, now)) == due
