@@ -47,7 +47,7 @@ app.command()(versions.replicate)
 app.command()(comfyui.parity)
 app.command("prove-resume")(training.prove_resume)
 app.command()(training.memory)
-app.command(context_settings=pod.PLAIN)(pod.pod)
+app.command(cls=pod.AsTyped, context_settings=pod.PLAIN)(pod.pod)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PROGRAM = "pistachio"
-ALIKE = (("onnxruntime", "onnxruntime-gpu"),)  # two packages that write the same modules
+ALIKE = (("onnxruntime", "onnxruntime-gpu"),)  # two packages that write the same modules: either will do, not both
 LEFT_OUT = frozenset({"opencv-python-headless"})  # insightface asks for either, and pip cannot say so
 
 
@@ -58,7 +58,7 @@ def _walk(
     """Problems of everything that ``asker`` needs, and of what that needs."""
     for requirement in wanted:
         name = canonicalize_name(requirement.name)
-        if name in LEFT_OUT:
+        if name in LEFT_OUT or any(name == one and _is_installed(other) for one, other in ALIKE):
             continue
         try:
             installed = distribution(name)

@@ -15,7 +15,8 @@ MADE = frozenset({
     "conf/workflows/saved",
 })  # fmt: skip  # by commands
 PATH = re.compile(rf"(?<![\w./-])((?:{'|'.join(FOLDERS)})[\w./-]*\w)")
-COMMANDS = re.compile(r"`((?:pistachio|make|python -m) [^`]+)`|^ {0,8}((?:pistachio|make|python -m) .+)$", re.MULTILINE)
+COMMAND = re.compile(r"\s*(?:pistachio|make|python -m) ")
+QUOTED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 
@@ -64,11 +65,25 @@ def _is_there(root: Path, path: str) -> bool:
 
 
 def _dead_commands(text: str, targets: set[str] | None, refuse: Refusal) -> Iterator[str]:
-    for match in COMMANDS.finditer(text):
-        for line in re.split(r"&&|\||;", match[1] or match[2]):
+    for typed in filter(COMMAND.match, [*_blocks(text), *QUOTED.findall(text)]):
+        for line in re.split(r"&&|\||;", typed):
             words = _words(line)
             if why := _why_dead(words, targets, refuse):
                 yield f"`{' '.join(words)}`: {why}"
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """The lines of code blocks, fenced or indented: a sentence may begin a line with "make", too."""
+    fenced = inside = False
+    before = ""
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        else:
+            inside = line.startswith("    ") and (inside or not before.strip())
+            if fenced or inside:
+                yield line
+        before = line
 
 
 def _words(line: str) -> list[str]:
@@ -80,13 +95,15 @@ def _words(line: str) -> list[str]:
 
 def _why_dead(words: list[str], targets: set[str] | None, refuse: Refusal) -> str:
     match words:
-        case ["pistachio", *rest]:
-            return refuse(rest)
         case ["make", *rest] if targets is not None:
             strange = [word for word in rest if re.fullmatch(r"[a-z-]+", word) and word not in targets]
             return f"no target {strange[0]}" if strange else ""
+        case ["pistachio", "pod", name, *_] | ["python", "-m", "pod", name, *_] if re.fullmatch(r"[a-z]+", name):
+            return "" if _has_module(f"pod.{name}") else f"no command {name} of the pod"
         case ["python", "-m", module, *_] if re.fullmatch(r"[\w.]+", module):
             return "" if _has_module(module) else f"no module {module}"
+        case ["pistachio", *rest]:
+            return refuse(rest)
     return ""
 
 

@@ -100,6 +100,7 @@ BREAKAGES: list[tuple[str, Guard, Callable[[Path], None], str]] = [
     ("second command", references, append("docs/page.md", "\n    make test && pistachio x\n"), "`pistachio x`"),
     ("make", references, replace("docs/page.md", "make test", "make tests"), "`make tests`: no target tests"),
     ("module", references, append("docs/page.md", "`python -m stages.trian`\n"), "no module stages.trian"),
+    ("pod", references, append("docs/page.md", "`python -m pod bakcup`\n"), "no command bakcup of the pod"),
     ("stage", references, replace("dvc.yaml", "stages.train,", "stages.trian,"), "dvc.yaml: stage train runs"),
     ("dep", references, remove("stages/judge.py"), "dvc.yaml: stage train depends on stages/judge.py"),
     ("policy lacks one", policy_problems, without_texture, "default.yaml: flags.copying is not set"),
@@ -156,6 +157,21 @@ def test_packages_that_are_missing_or_unhappy_are_seen(tmp_path: Path, monkeypat
 def test_two_packages_that_overwrite_each_other_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package_guard, "ALIKE", (("pydantic", "pytest"),))
     assert any("both are installed" in line for line in package_problems(None))
+
+
+def test_the_gpu_s_package_stands_for_the_cpu_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "planted-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\nRequires-Dist: of-the-cpu\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert package_problems(None, "planted") != []
+    monkeypatch.setattr(package_guard, "ALIKE", (("of-the-cpu", "pydantic"),))
+    assert package_problems(None, "planted") == []
+
+
+def test_a_sentence_that_begins_a_line_with_make_is_no_command(repository: Path) -> None:
+    append("docs/page.md", "\nOf this\nmake nothing; but\n\n```bash\nmake nothing\n```\n")(repository)
+    assert references(repository) == ["docs/page.md: `make nothing`: no target nothing"]
 
 
 def commit(root: Path, days_ago: int) -> None:
