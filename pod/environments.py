@@ -130,8 +130,11 @@ def _sweep(site: Path) -> None:
     for leftover in site.glob("~*"):
         shutil.rmtree(leftover, ignore_errors=True)
     for record in [path / "RECORD" for path in site.glob("*.dist-info")]:
-        if not record.is_file() or not _whole(site, record):
-            shutil.rmtree(record.parent)
+        if record.is_file() and _whole(site, record):
+            continue
+        if record.parent.name.startswith("pip-"):
+            shutil.rmtree(site / "pip", ignore_errors=True)  # half a pip installs nothing: the environment is made anew
+        shutil.rmtree(record.parent)
 
 
 def _whole(site: Path, record: Path) -> bool:

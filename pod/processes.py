@@ -16,6 +16,7 @@ from pod.errors import PodError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TAIL_LINES = 4
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows knows only the latter
 
 
 def run(command: Sequence[str], log: Path, cwd: Path | None = None, timeout: float = 7200.0) -> str:
@@ -82,32 +83,31 @@ def start_service(
 
 
 def stop_service(lock: Path, grace: float = 15.0) -> bool:
-    """End the program that holds ``lock``, by asking first; whether one ran."""
+    """End the program that holds ``lock`` and all that it started, by asking first; whether one ran."""
     holder = keeper.running(lock)
     if holder is None:
         return False
-    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-        holder = keeper.running(lock) or {"pid": 0}
+    for number in (signal.SIGTERM, KILL):
+        holder = keeper.running(lock) or holder
         end_group(int(holder["pid"]), number)
         end = time.monotonic() + grace
-        while keeper.running(lock) is not None:
-            if time.monotonic() > end:
-                break
+        while keeper.running(lock) is not None and time.monotonic() < end:
             time.sleep(0.05)
-        else:
+        if keeper.running(lock) is None:
+            end_group(int(holder["pid"]), KILL)  # those of its children that did not listen
             return True
     raise PodError(lock, "its program does not end", "end it by hand")
 
 
 def end_group(pid: int, number: int) -> None:
-    """Send a signal to a process that was started as a service, and to those that it started."""
+    """Send a signal to a service and to those that it started."""
     if pid <= 0:
         return
     with suppress(ProcessLookupError, PermissionError):
-        if os.name != "nt" and os.getpgid(pid) == pid:
-            os.killpg(pid, number)
-        else:
+        if os.name == "nt":
             os.kill(pid, number)
+        else:
+            os.killpg(pid, number)  # a service leads a group of its own
 
 
 def _end_with_parent() -> None:

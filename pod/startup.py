@@ -238,7 +238,7 @@ def _server(pod: Pod) -> list[Row]:
     else:
         log = comfyui.log_of(places)
         start_service(lock, comfyui_command(places, pod.settings), log, pod.comfyui)
-    _await_answer(pod, lock, log)
+    _await_answer(pod, watch if pod.settings.supervise else lock, log)
     return [Row(RAN, "server", f"{why}; pid {(keeper.running(lock) or {}).get('pid')}, log {comfyui.log_of(places)}")]
 
 
@@ -260,10 +260,11 @@ def comfyui_command(places: Places, settings: Startup) -> list[str]:
 
 
 def _await_answer(pod: Pod, lock: Path, log: Path) -> None:
+    """Wait until ComfyUI answers; ``lock`` is held by what was started, ``log`` is what that prints."""
     end, grace = time.monotonic() + pod.settings.ready_s, time.monotonic() + 10.0
     while not comfyui.answers(pod.places.comfyui_url, 1.0):
         now = time.monotonic()
-        gone = not pod.settings.supervise and now > grace and keeper.running(lock) is None
+        gone = now > grace and keeper.running(lock) is None
         if gone or now > end:
             last = " | ".join(tail(comfyui.log_of(pod.places)) or tail(log))
             what = "ended" if gone else f"does not answer after {pod.settings.ready_s:.0f} s"

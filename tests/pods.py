@@ -102,8 +102,8 @@ class FakePod:
         lines = [
             "[pod]", 'comfyui = "../ComfyUI"', f"comfyui_url = {toml(self.url)}",
             'comfyui_python = "../venv-comfyui/bin/python"', "[startup]", "disk_gb = 0.1", "ready_s = 60",
-            "supervise = false", f"command = {toml(server)}",
-            *(f"{key} = {toml(value)}" for key, value in startup.items()),
+            f"command = {toml(server)}",
+            *(f"{key} = {toml(value)}" for key, value in {"supervise": False, **startup}.items()),
             f'comfyui = {{name = "ComfyUI", url = "{origin}/ComfyUI", commit = "{self.commits["ComfyUI"]}"}}',
             "[startup.environments.pistachio]", 'python = ".venv/bin/python"', f"base = {toml(sys.executable)}",
             f"install = [{toml([*pip, '--constraint=constraints.txt', 'prodigyopt'])}]", 'files = ["constraints.txt"]',
@@ -137,7 +137,7 @@ class FakePod:
 
     def run(self, *words: str) -> tuple[int, str]:
         done = subprocess.run(
-            self.command(*words), cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=300
+            self.command(*words), cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=900
         )
         return done.returncode, done.stdout + done.stderr
 

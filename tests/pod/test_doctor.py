@@ -172,3 +172,34 @@ def test_on_a_card_the_cpu_s_onnxruntime_is_replaced_last_and_without_dependenci
     assert finding.status == "FAIL"
     assert finding.todo.endswith("pip --disable-pip-version-check --no-input install --no-deps onnxruntime-gpu==1.31.1")
     assert "uninstall --yes onnxruntime " in finding.todo
+
+
+BACKEND = """
+from pathlib import Path
+from pod_wheels import build_wheel as build
+def build_editable(folder, settings=None, metadata=None):
+    return build(Path(folder), "pistachio", "0.1.0", {"pistachio_is_here.py": ""}, NEEDS).name
+"""
+
+
+@pytest.mark.slow
+def test_make_setup_for_a_gpu_leaves_one_onnxruntime(healthy: Clinic, tmp_path: Path) -> None:
+    """The Makefile's own lines, on a project that asks for what ours asks for."""
+    for file in ("Makefile", "tests/pod_wheels.py"):
+        shutil.copy(ROOT / file, tmp_path)
+    needs = ["insightface", "onnxruntime", "opencv-python", "onnxruntime-gpu ; extra == 'gpu'"]
+    (tmp_path / "backend.py").write_text(f"NEEDS = {needs!r}\n{BACKEND}")
+    shutil.copy(healthy.folder / "constraints.txt", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "pistachio"\nversion = "0.1.0"\noptional-dependencies = {gpu = []}\n'
+    )
+    command = ["make", f"PYTHON={sys.executable}", "TORCH=torch==1.0", "EXTRAS=gpu", "setup"]
+    environment = {key: value for key, value in healthy.environment.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [site] = (tmp_path / ".venv").glob("lib/python*/site-packages")
+    installed = {path.name.split("-")[0] for path in site.glob("*.dist-info")}
+    assert {"onnxruntime_gpu", "insightface", "torch"} <= installed
+    assert "onnxruntime" not in installed
+    assert "CUDAExecutionProvider" in (site / "onnxruntime/__init__.py").read_text()

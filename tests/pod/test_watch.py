@@ -132,7 +132,7 @@ def test_a_server_that_outlived_its_watch_is_adopted(bench: Bench) -> None:
 
 
 PIPELINE = """
-    import json, os, sys, time
+    import json, os, subprocess, sys, time
     from pathlib import Path
     lives = Path("pipeline_lives")
     number = int(lives.read_text()) if lives.exists() else 0
@@ -151,6 +151,8 @@ PIPELINE = """
     for _ in range(3):
         work(1.2)  # slow, and no stall
     if number == 0:
+        deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+        Path("deaf_pid").write_text(str(subprocess.Popen([sys.executable, "-c", deaf]).pid))
         time.sleep(600)
     for _ in range(17):
         work(0.05)
@@ -169,6 +171,14 @@ def test_a_stalled_step_is_restarted_and_a_slow_one_is_not(bench: Bench) -> None
     assert events == ["started", "up", "crashed", "started", "up", "done"]
     assert "stalled: train at 23/40: silent for" in said
     assert "slow" in bench.events("pipeline")
+    assert not is_alive(int((bench.folder / "deaf_pid").read_text()))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    except OSError:
+        return False
 
 
 def test_a_queue_that_does_not_move_is_told_from_a_long_prompt() -> None:
