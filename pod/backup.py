@@ -25,13 +25,16 @@ from pod.table import FAIL, PASS, RAN, SKIPPED, WARN, Row, print_table
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where it goes, or which one to verify."""
-    parser.add_argument("--output", type=Path, help="folder of the archive; default [backup] folder")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--output", type=Path, help="folder of the archive; default [backup] folder")
     parser.add_argument("--loras", action="store_true", help="pack the LoRA files, not only their list")
-    parser.add_argument("--verify", type=Path, metavar="FILE", help="check an archive and write nothing")
+    where.add_argument("--verify", type=Path, metavar="FILE", help="check an archive and write nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when the archive is whole, 1 when it is damaged."""
+    if arguments.verify is not None and arguments.loras:
+        raise PodError("--loras", "packs, and --verify packs nothing", "say one of them")
     if arguments.verify is not None:
         return print_table([verify(arguments.verify)], arguments.json)
     places = read_settings("pod", Places, arguments.config)

@@ -49,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="ACTIVITY -- COMMAND", help="of run")
     parser.add_argument("--activity", default="", help="of start: what is paid for")
     parser.add_argument("--pid", type=int, help="of start and stop: the process that is paid for")
-    parser.add_argument("--session", help="of stop: which one; default the newest that was begun by hand")
-    parser.add_argument("--lost", action="store_true", help="of stop: all whose process or machine is gone")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--session", help="of stop: which one; default the newest that was begun by hand")
+    which.add_argument("--lost", action="store_true", help="of stop: all whose process or machine is gone")
     parser.add_argument("--note", default="", help="of stop: why it did not end well")
     parser.add_argument("--ledger", type=Path, help="default: PISTACHIO_COST, else [cost] ledger")
     parser.add_argument("--batch-report", type=Path, help="of report: JSON with the number 'accepted'")
@@ -61,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The exit code: 0, or that of the command that was run."""
+    if arguments.idle_stop is not None and (arguments.action != "report" or arguments.words):
+        raise PodError("--idle-stop", f"waits, and {arguments.action} does not", "say one of them")
     meter = open_meter(arguments.config, arguments.ledger)
     if arguments.idle_stop is not None:
         return stop_when_idle(meter, arguments.idle_stop)

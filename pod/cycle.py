@@ -34,9 +34,10 @@ FOLDER = Path("cycle")  # in the folder of logs
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to run, and how far it may go."""
-    parser.add_argument("--dry-run", action="store_true", help="say what would run, and why")
+    first = parser.add_mutually_exclusive_group()
+    first.add_argument("--dry-run", action="store_true", help="say what would run, and why")
+    first.add_argument("--fresh", action="store_true", help="forget what was done, and the failures")
     parser.add_argument("--run-production", action="store_true", help="run the step batch, too")
-    parser.add_argument("--fresh", action="store_true", help="forget what was done, and the failures")
     parser.add_argument("--max-hours", type=float, help="of paid time since the run began")
     parser.add_argument("--max-usd", type=float, help="dollars since the run began; 0: no limit")
     parser.add_argument("--max-failures", type=int, help="failed attempts after which it refuses to go on")

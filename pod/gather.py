@@ -95,9 +95,8 @@ def gather_comfyui(places: Places) -> tuple[dict[str, Source], list[Row]]:
         folder = places.at(places.comfyui) / SAVED
         files = sorted(folder.rglob("*.json")) if folder.is_dir() else []
         found = {WORKFLOWS + file.relative_to(folder).as_posix(): Source(file) for file in files}
-        detail = (
-            f"{places.comfyui_url} does not answer ({error}); {len(files)} workflows from its disk, no history of it"
-        )
+        why = getattr(error, "reason", error)
+        detail = f"{places.comfyui_url} does not answer ({why}); {len(files)} workflows from its disk, no history of it"
         return found, [Row(WARN, "ComfyUI", detail)]
     history, new = merge_history(places.at(Path(HISTORY)), told)
     if history:

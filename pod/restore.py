@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when everything is restored, 1 when the archive is damaged or files differ."""
+    if arguments.dry_run and (arguments.force or arguments.nodes):
+        raise PodError("--dry-run", "writes nothing, --force and --nodes do", "say one of them")
     places = read_settings("pod", Places, arguments.config)
     if not arguments.file.is_file():
         raise PodError(arguments.file, "there is no such file", "name an archive of `pod backup`")

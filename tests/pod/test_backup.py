@@ -234,8 +234,6 @@ def test_other_bytes_are_kept_unless_forced(settings: Path, capsys: pytest.Captu
     found = rows(capsys, "restore", archive, "--into", bare, code=1)
     assert "params.yaml" in found["files"]["detail"]
     assert hashes(bare) == before
-    rows(capsys, "restore", archive, "--into", bare, "--force", "--dry-run")
-    assert hashes(bare) == before
     rows(capsys, "restore", archive, "--into", bare, "--force")
     assert (bare / "params.yaml").read_bytes() == FILES["params.yaml"]
     assert (bare / "notes.txt").read_bytes() == b"mine"
