@@ -142,17 +142,17 @@ class FakePod:
         return done.returncode, done.stdout + done.stderr
 
     def kill_after(self, seconds: float) -> bool:
-        """Start `pod startup` and kill -9 it; False: it was done before."""
-        with subprocess.Popen(
-            self.command("startup"), cwd=self.work, env=self.environment, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        """Start `pod startup` and kill -9 it; False: it was done before, and all was well."""
+        with (self.work / "killed.txt").open("w") as said, subprocess.Popen(
+            self.command("startup"), cwd=self.work, env=self.environment, stdout=said, stderr=said
         ) as child:  # fmt: skip
             try:
-                child.wait(seconds)
-                return False
+                code = child.wait(seconds)
             except subprocess.TimeoutExpired:
                 child.kill()
                 return True
+        assert code == 0, (self.work / "killed.txt").read_text()
+        return False
 
     @property
     def server(self) -> dict[str, object] | None:
@@ -173,7 +173,7 @@ class FakePod:
         found = {}
         for path in sorted(self.folder.rglob("*")):
             parts = path.relative_to(self.folder).parts
-            skipped = {"logs", "__pycache__", ".git", "temp", "user"} & set(parts)
+            skipped = {"killed.txt", "logs", "__pycache__", ".git", "temp", "user"} & set(parts)
             if path.name == "HEAD" and parts[-2] == ".git":
                 found["/".join(parts)] = path.read_text()
             elif path.is_file() and not skipped:
