@@ -118,9 +118,10 @@ def count_values(workspace: Path, model: str) -> "float | None":
     if files:
         return sum(count_in_header(path) for path in files)
     for path in (workspace / "conf/models").glob("*.yaml"):
-        if setting(path, "folder") == model:
-            text = path.read_text(encoding="utf-8")
-            sizes = re.findall(r"\.safetensors:\n(?:    from: .*\n)?    size: (\d+)", text)
+        folder = setting(path, "folder")
+        if folder and f"{model}/".startswith(f"{folder}/"):
+            text, part = path.read_text(encoding="utf-8"), re.escape(f"{model}/"[len(folder) + 1 :])
+            sizes = re.findall(rf"^  {part}\S*\.safetensors:\n(?:    from: .*\n)?    size: (\d+)", text, re.M)
             return sum(map(int, sizes)) / (4 if "float32" in text else 2)
     return None
 
@@ -150,4 +151,4 @@ def training_parts(patient: Patient) -> "dict[str, float] | str":
     base = setting(patient.workspace / "params.yaml", "train", "base")
     others = [count_values(patient.workspace, f"{base}/{part}") for part in ("text_encoder", "text_encoder_2", "vae")]
     values = sum(value for value in others if value)
-    return {**parts, f"{values / 1e9:.2f} G values of text encoders and autoencoder, float32": values * 4 / GIB}
+    return {**parts, f"{values / 1e9:.2f} G values of text encoders and autoencoder, float32 at most": values * 4 / GIB}

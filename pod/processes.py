@@ -16,13 +16,14 @@ from pod.errors import PodError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TAIL_LINES = 4
+HELPER = "PISTACHIO_POD_HELPER"  # in the environment of helpers and of all that they start: whose they are
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows knows only the latter
 
 
 def run(command: Sequence[str], log: Path, cwd: Path | None = None, timeout: float = 7200.0) -> str:
     """Run a helper to its end, everything that it says going to ``log``; what it said.
 
-    On Linux it is killed with this process, so that a second startup never meets the first one's helpers.
+    On Linux it is killed with this process; what it started itself is found by ``end_leftovers``.
 
     Raises:
         PodError: when it is not there, takes too long or ends with another code than 0.
@@ -36,6 +37,7 @@ def run(command: Sequence[str], log: Path, cwd: Path | None = None, timeout: flo
             code = subprocess.run(
                 command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, timeout=timeout,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None, check=False,
+                env={**os.environ, HELPER: str(log.absolute())},
             ).returncode  # fmt: skip
         except FileNotFoundError:
             raise PodError(command[0], "is not installed on this machine") from None
@@ -46,6 +48,30 @@ def run(command: Sequence[str], log: Path, cwd: Path | None = None, timeout: flo
         last = " | ".join(line for line in said.splitlines() if line.strip())[-400:]
         raise PodError(" ".join(command[:6]), f"ended with code {code}: {last}", f"see {log}")
     return said
+
+
+def end_leftovers(log: Path, grace: float = 10.0) -> int:
+    """On Linux: end what helpers of ``log`` started and left behind when they were killed; how many there were."""
+    mark, found = f"{HELPER}={log.absolute()}".encode(), 0
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark not in (place / "environ").read_bytes().split(b"\0") or int(place.name) == os.getpid():
+                continue
+            os.kill(int(place.name), KILL)
+        except OSError:
+            continue  # another user's, or gone
+        found += 1
+        end = time.monotonic() + grace
+        while _is_alive(place) and time.monotonic() < end:
+            time.sleep(0.01)
+    return found
+
+
+def _is_alive(place: Path) -> bool:
+    try:
+        return (place / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def read_from(path: Path, start: int) -> str:

@@ -26,8 +26,8 @@ from pod.errors import PodError
 from pod.files import locked, sha256_file
 from pod.health import Health, find_lora, wait_for
 from pod.models import Seen, bring
+from pod.processes import end_leftovers, start_service, stop_service, tail
 from pod.processes import run as run_helper
-from pod.processes import start_service, stop_service, tail
 from pod.repositories import place
 from pod.settings import Places, read_settings
 from pod.startup_settings import CODE, Startup
@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return print_table([Row(SKIPPED, name, _first_line(STEPS[name])) for name in wanted], arguments.json)
     with locked(pod.state / "startup.lock", "startup"):
+        end_leftovers(pod.log)
         for name in wanted:
             if not _take(name, pod, quiet=arguments.json):
                 break

@@ -47,6 +47,15 @@ def test_captioning_is_counted_in_half_precision_from_the_registry(sick: Patient
     assert found["memory for training"].status == "SKIPPED"
 
 
+def test_a_part_of_a_published_base_is_counted_alone(sick: Patient) -> None:
+    name = "stable-diffusion-xl-base-1.0.yaml"
+    (sick.workspace / "conf/models" / name).write_text((ROOT / "conf/models" / name).read_text())
+    base = "models/base/stable-diffusion-xl-base-1.0"
+    assert count_values(sick.workspace, f"{base}/text_encoder") == 246144152 / 2
+    assert count_values(sick.workspace, f"{base}/text_encoder_2") == 1389382176 / 2
+    assert count_values(sick.workspace, "models/base/another") is None
+
+
 def test_values_are_counted_in_the_files_where_they_are(sick: Patient) -> None:
     folder = sick.workspace / "models/base/blip2-opt-2.7b"
     folder.mkdir(parents=True)

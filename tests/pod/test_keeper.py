@@ -5,8 +5,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from pod import keeper
-from pod.processes import start_service, stop_service
+from pod.errors import PodError
+from pod.processes import end_leftovers, run, start_service, stop_service
 
 SLEEP = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]
 
@@ -43,6 +46,20 @@ def test_a_killed_program_leaves_no_lock(tmp_path: Path) -> None:
     child.wait()
     assert keeper.running(lock) is None
     assert keeper.running(tmp_path / "never.pid") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not show a process's environment")
+def test_what_a_killed_helper_left_behind_is_ended(tmp_path: Path) -> None:
+    code = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    code += "print(child.pid, flush=True); import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    log = tmp_path / "startup.log"
+    with pytest.raises(PodError, match="ended with code -9"):
+        run([sys.executable, "-c", code], log)
+    left = int(log.read_text().split("\n")[2])
+    assert Path(f"/proc/{left}").exists()
+    assert end_leftovers(tmp_path / "another.log") == 0
+    assert end_leftovers(log) == 1
+    assert end_leftovers(log) == 0
 
 
 def test_the_log_of_the_life_before_is_kept(tmp_path: Path) -> None:
