@@ -33,6 +33,8 @@ from pod.ledger import (
     charge,
     close_lost,
     finish,
+    is_lost,
+    last_sign,
     read_ledger,
     share_out,
 )
@@ -145,7 +147,9 @@ def report(meter: Meter, batch: Path | None = None, now: float | None = None) ->
 
     Nothing is written.  Figures by activity are rounded so that they add up to the total.
     """
-    sessions = read_ledger(meter.ledger)
+    sessions = [
+        finish(s, *last_sign(s, meter.ledger, meter.heartbeat)) if is_lost(s) else s for s in read_ledger(meter.ledger)
+    ]  # what died is not paid until now; the next start writes that down
     if not sessions:
         return [Row(SKIPPED, "cost", f"{meter.ledger} holds no session", "python -m pod cost start --activity NAME")]
     charges = charge(sessions, time.time() if now is None else now)

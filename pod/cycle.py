@@ -202,6 +202,7 @@ class Cycle:
         return ""
 
     def _note(self, failed: str) -> None:
+        close_lost(self.meter.ledger, self.meter.heartbeat)  # stages that were ended with their step
         run = self.memory.run
         run.running, run.child = "", None
         if failed:

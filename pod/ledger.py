@@ -167,7 +167,7 @@ def last_sign(session: Session, ledger: Path, heartbeat: Path) -> tuple[int, str
     beat = read_json(heartbeat)
     if isinstance(beat, dict) and isinstance(beat.get("time"), int | float):
         signs.append((int(beat["time"]), f"the last heartbeat of {beat.get('stage')}"))
-    return max(sign for sign in signs if sign[0] >= start)
+    return max(signs)
 
 
 def close_lost(ledger: Path, heartbeat: Path, others: bool = False) -> list[Session]:

@@ -97,9 +97,13 @@ def test_a_killed_meter_leaves_an_open_session_that_the_next_one_closes(capsys: 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert read_ledger(LEDGER)[0].end is None
+    append(LEDGER, begin("earlier", "RTX 4090", Decimal("0.60"), time.time() - 3600, process.pid))
+    before = LEDGER.read_bytes()
+    assert {row["what"]: row["numbers"] for row in rows(capsys)}["earlier"]["seconds"] == 0  # not until now
+    assert LEDGER.read_bytes() == before
     found = rows(capsys, "start", "--activity", "next")
-    assert [row["status"] for row in found] == ["WARN", "RAN"]
-    assert read_ledger(LEDGER)[0].end is not None
+    assert [row["status"] for row in found] == ["WARN", "WARN", "RAN"]
+    assert [session.end is not None for session in read_ledger(LEDGER)] == [True, True, False]
 
 
 def run_stage(body: str, **env: str) -> int:

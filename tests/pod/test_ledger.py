@@ -151,6 +151,7 @@ def test_a_lost_session_ends_at_the_later_of_beat_and_heartbeat(tmp_path: Path) 
 def test_what_lives_or_was_begun_by_hand_is_not_lost(tmp_path: Path) -> None:
     assert not is_lost(session(1, 0, None, pid=os.getpid()))
     assert not is_lost(session(2, 0, None))
+    assert not is_lost(session(2, 0, None, pid=dead_process(), host="another pod"))
     ledger = tmp_path / "cost.jsonl"
     append(ledger, session(3, 0, None, host="a pod that is gone"))
     assert close_lost(ledger, tmp_path / "none.json") == []
