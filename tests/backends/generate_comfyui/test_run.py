@@ -294,7 +294,7 @@ def test_only_our_own_prompt_is_interrupted(world: World) -> None:
     generator = world.generator()
     theirs = generator.deployments[0]
     job = generator.planner.plan(request(world.base, seed=77))
-    graph = theirs.graph(job, "6f0c6a44-0000-4000-8000-000000000001")
+    graph = theirs.graph(job, "6f0c6a44-0000-4000-8000-000000000001", "")
     server.faults.hold(times=1)
     theirs.server.send(graph, "6f0c6a44-0000-4000-8000-000000000001", "them", {})
     server.wait_for(server.running)
