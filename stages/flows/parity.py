@@ -81,6 +81,7 @@ def _draw_suspects(
         for factor, cause in LORA_CAUSES.items():
             scaled = [replace(request, strength=request.strength * factor) for request in requests]
             yield f"LoRA at {factor:g} of its strength", cause, list(plain.generate(scaled))
+    del plain  # one base at a time: two may not fit
     base = requests[0].base
     for suspect in list_suspects(base, machine, empty_negative=not requests[0].negative_prompt):
         with suppress(UserError):  # a base that was trained otherwise may draw what is no number
