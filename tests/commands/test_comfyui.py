@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,20 @@ def test_workflows_go_to_git_and_back_to_a_new_pod(server: Double, tmp_path: Pat
         assert there.read_text() == '{"nodes": [1]}'
         assert run("comfyui", "workflows", "push", "--url", other.url, "--overwrite").exit_code == 0
         assert there.read_text() == '{"nodes": []}'
+
+
+@pytest.mark.parametrize("name", ["../../outside.json", "/outside.json", "..\\\\outside.json"])
+def test_a_workflow_that_would_leave_its_folder_is_refused(server: Double, name: str) -> None:
+    server.faults.answer("GET /userdata", 200, json.dumps([name.replace("\\\\", "\\")]), times=9)
+    error = run("comfyui", "workflows", "pull").exception
+    assert isinstance(error, UserError), error
+    assert "names a workflow outside its folder" in error.line
+
+
+def test_check_misses_room_on_the_disk(server: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1.5e9))
+    finding = found(run("comfyui", "check", "--json"))["disk"]
+    assert (finding["ok"], finding["detail"]) == (False, "1.5 GB free, 2 are the least")
 
 
 def test_pushing_nothing_or_what_is_no_workflow_is_refused(server: Double) -> None:

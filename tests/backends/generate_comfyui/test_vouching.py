@@ -100,6 +100,15 @@ def test_a_killed_client_s_picture_is_taken_up_if_the_same_version_drew_it(
     assert server.drawn == drawn
 
 
+@pytest.mark.parametrize("line", ["NOT LOADED lora_unet_x", "ERROR lora x.weight shape '[320]' is invalid"])
+def test_modules_that_the_model_lacks_and_tensors_of_another_shape_are_left_out_too(
+    server: Double, start: Open, good: ImageRequest, line: str
+) -> None:
+    server.faults.grumble(line, "KSampler")
+    with pytest.raises(UserError, match=f"for example {line[:10]}"):
+        list(start().generate([good]))
+
+
 def test_a_log_that_cannot_be_read_is_refused_and_only_where_there_is_a_lora(
     server: Double, start: Open, good: ImageRequest
 ) -> None:
@@ -155,6 +164,34 @@ def test_what_does_not_run_is_not_interrupted(server: Double, start: Open) -> No
     start().deployments[0].server.cancel(AN_ID)
     assert server.count("POST /queue") == 1
     assert server.count("POST /interrupt") == 0
+
+
+def test_what_a_server_would_draw_a_part_of_is_taken_back(server: Double, start: Open, good: ImageRequest) -> None:
+    deployment = start().deployments[0]
+    graph = deployment.graph(Planner(settings(good.base)).plan(request(good.base)), AN_ID, "")
+    bad = {"90": {"class_type": "VAELoader", "inputs": {"vae_name": "none.safetensors"}}}
+    decode = next(node for node in graph.values() if node["class_type"] == "VAEDecode")
+    bad["91"] = {"class_type": "VAEDecode", "inputs": decode["inputs"] | {"vae": ["90", 0]}}
+    bad["92"] = {"class_type": "PreviewImage", "inputs": {"images": ["91", 0]}}
+    server.faults.hold(times=1)
+    with pytest.raises(UserError, match="would draw only a part of the graph"):
+        deployment.server.send(graph | bad, AN_ID, "me", {})
+    server.wait_for(lambda: not server.running() and not server.pending())
+
+
+def test_an_upload_whose_name_is_taken_is_known_by_the_name_that_was_answered(server: Double, start: Open) -> None:
+    asked = start().deployments[0].server
+    names = [asked.upload(data, "größe 1.png") for data in (b"one", b"two", b"one")]
+    assert names == ["pistachio/größe 1.png", "pistachio/größe 1 (1).png", "pistachio/größe 1.png"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_behind_a_lock_is_not_asked_again_and_again(
+    server: Double, start: Open, good: ImageRequest, status: int
+) -> None:
+    server.faults.answer("GET /system_stats", status, times=99)
+    with pytest.raises(UserError, match=f"HTTP {status} from /system_stats: it does not let us in"):
+        start().generate([good])
 
 
 def test_a_server_of_another_version_that_comes_late_is_refused(
