@@ -82,7 +82,6 @@ def _draw_suspects(
         for factor, cause in LORA_CAUSES.items():
             scaled = [replace(request, strength=request.strength * factor) for request in requests]
             yield f"LoRA at {factor:g} of its strength", cause, list(plain.generate(scaled))
-    del plain  # one base at a time: two may not fit
     base = requests[0].base
     for suspect in list_suspects(plain.open_base(base), empty_negative=not requests[0].negative_prompt):
         with suppress(UserError), suspected(plain, base, suspect):  # some bases draw no number when they are changed

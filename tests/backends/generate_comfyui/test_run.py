@@ -227,7 +227,7 @@ def test_a_lora_that_somebody_else_s_prompt_has_loaded_is_checked_all_the_same(w
     theirs = world.generator()
     job = theirs.planner.plan(asked)
     theirs.deployments[0].prepare([job])
-    theirs.deployments[0].server.send(theirs.deployments[0].graph(job, ID), ID, "them", {})
+    theirs.deployments[0].server.send(theirs.deployments[0].graph(job, ID, ""), ID, "them", {})
     world.servers[0].wait_for(lambda: theirs.deployments[0].server.history(ID))
     with pytest.raises(UserError, match="leaves out 2 of its tensors"):
         world.draw(asked)

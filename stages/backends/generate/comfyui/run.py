@@ -180,8 +180,6 @@ class Run:
             self._again(post, flight, f"node {save} (@save) wrote {len(images)} pictures and not one")
             return
         name, folder, kind = (images[0].get(key, "") for key in ("filename", "subfolder", "type"))
-        if _was_cached(status, self.jobs[flight.number].workflow.roles.get("lora")):
-            flight.since = ""  # the LoRA was loaded for an earlier prompt, perhaps somebody else's: look further back
         try:
             self._take(post, flight, name, folder, kind)
         except WrongPicture as error:
@@ -191,7 +189,6 @@ class Run:
 
     def _recover(self, post: Post, flight: Flight) -> None:
         """The server has forgotten a prompt: it may have drawn it before it was restarted."""
-        flight.since = ""
         try:
             self._take(post, flight, f"{flight.prompt_id}_00001_.png", PREFIX, "output")
         except WrongPicture:
@@ -273,12 +270,6 @@ class Run:
                     if post.down_since is None:
                         post.deployment.server.cancel(flight.prompt_id)
             post.flights.clear()
-
-
-def _was_cached(status: dict[str, Any], node: str | None) -> bool:
-    """Whether a node did not run, because an earlier prompt had left its result."""
-    told = [data for kind, data in status.get("messages") or [] if kind == "execution_cached"]
-    return any(node in data.get("nodes", []) for data in told)
 
 
 def _why_failed(status: dict[str, Any]) -> str:
