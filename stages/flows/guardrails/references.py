@@ -31,7 +31,7 @@ def reference_problems(root: Path, refuse: Refusal) -> list[str]:
     for page in [*root.glob("README.md"), *sorted((root / "docs").glob("*.md"))]:
         name, text = page.relative_to(root).as_posix(), _text(page)
         problems += [f"{name}: link to {link}, which is not there" for link in _dead_links(page, text)]
-        problems += [f"{name}: {why}" for why in _dead_commands(text, targets, refuse)]
+        problems += [f"{name}: {why}" for why in _dead_commands(root, text, targets, refuse)]
         quoted = re.findall(r"`([\w./-]+)`", text)
         problems += [f"{name}: names {path}, which is not there" for path in _dead_paths(root, " ".join(quoted))]
     for file in sorted((root / "conf").rglob("*.yaml")):
@@ -64,11 +64,11 @@ def _is_there(root: Path, path: str) -> bool:
     return (root / path).exists() or bool(re.search(r"[A-Z]{2,}|NAME", path))
 
 
-def _dead_commands(text: str, targets: set[str] | None, refuse: Refusal) -> Iterator[str]:
+def _dead_commands(root: Path, text: str, targets: set[str] | None, refuse: Refusal) -> Iterator[str]:
     for typed in filter(COMMAND.match, [*_blocks(text), *QUOTED.findall(text)]):
         for line in re.split(r"&&|\||;", typed):
             words = _words(line)
-            if why := _why_dead(words, targets, refuse):
+            if why := _why_dead(root, words, targets, refuse):
                 yield f"`{' '.join(words)}`: {why}"
 
 
@@ -93,21 +93,25 @@ def _words(line: str) -> list[str]:
         return line.split()
 
 
-def _why_dead(words: list[str], targets: set[str] | None, refuse: Refusal) -> str:
+def _why_dead(root: Path, words: list[str], targets: set[str] | None, refuse: Refusal) -> str:
     match words:
         case ["make", *rest] if targets is not None:
             strange = [word for word in rest if re.fullmatch(r"[a-z-]+", word) and word not in targets]
             return f"no target {strange[0]}" if strange else ""
         case ["pistachio", "pod", name, *_] | ["python", "-m", "pod", name, *_] if re.fullmatch(r"[a-z]+", name):
-            return "" if _has_module(f"pod.{name}") else f"no command {name} of the pod"
+            return "" if _has_module(root, f"pod.{name}") else f"no command {name} of the pod"
         case ["python", "-m", module, *_] if re.fullmatch(r"[\w.]+", module):
-            return "" if _has_module(module) else f"no module {module}"
+            return "" if _has_module(root, module) else f"no module {module}"
         case ["pistachio", *rest]:
             return refuse(rest)
     return ""
 
 
-def _has_module(name: str) -> bool:
+def _has_module(root: Path, name: str) -> bool:
+    """Whether ``python -m`` finds it: in the folder that it is started in, or where packages are installed."""
+    place = root.joinpath(*name.split("."))
+    if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
+        return True
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
@@ -122,7 +126,7 @@ def _pipeline_problems(root: Path) -> Iterator[str]:
     stages = (yaml.safe_load(_text(path)) or {}).get("stages") or {}
     for name, stage in stages.items():
         words = _words(str(stage.get("cmd", "")))
-        if words[:2] == ["python", "-m"] and len(words) > 2 and not _has_module(words[2]):
+        if words[:2] == ["python", "-m"] and len(words) > 2 and not _has_module(root, words[2]):
             yield f"dvc.yaml: stage {name} runs {words[2]}, and there is no such module"
         for dep in stage.get("deps") or []:
             if str(dep).startswith(("stages/", "conf/")) and not (root / str(dep)).exists():

@@ -228,3 +228,10 @@ def test_what_cannot_be_read_is_said_alone(repository: Path) -> None:
     found = find_problems_of(repository, refuse)
     assert len(found.problems) == 1
     assert found.warnings == []
+
+
+def test_a_module_of_the_folder_is_found_though_nobody_installed_it(repository: Path) -> None:
+    (repository / "tools").mkdir()
+    (repository / "tools/measure.py").touch()
+    append("docs/page.md", "`python -m tools.measure`\n")(repository)
+    assert references(repository) == []
