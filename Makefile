@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-slow lint types check miniature miniature-check rebaseline screenshots clean
+.PHONY: help setup repro test test-slow guardrails lint types check miniature miniature-check rebaseline screenshots clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,9 @@ test: $(READY)  ## run the fast tests
 
 test-slow: $(READY)  ## run the slow tests
 	@$(BIN)/pytest -q -rs -m slow
+
+guardrails: $(READY)  ## what went wrong once and must not again; part of test
+	@$(BIN)/pytest -q -m guardrails
 
 lint: $(READY)  ## style and layout
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

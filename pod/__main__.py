@@ -13,6 +13,10 @@ COMMANDS = {
     "doctor": "pod.doctor",
     "health": "pod.health",
     "watch": "pod.watch",
+    "backup": "pod.backup",
+    "restore": "pod.restore",
+    "cost": "pod.cost",
+    "cycle": "pod.cycle",
 }
 """name -> module with ``add_arguments(parser)`` and ``run(arguments) -> int``; its docstring is its help."""
 
@@ -22,6 +26,10 @@ OVERVIEW = """Look after the rented machine.
   python -m pod doctor     what is wrong with the installation, and the line that repairs it
   python -m pod health     is everything up now?
   python -m pod watch      keep ComfyUI (and a pipeline) running
+  python -m pod backup     everything that cannot be made again, in one archive
+  python -m pod restore    the archive onto a bare machine
+  python -m pod cost       the ledger of paid time
+  python -m pod cycle      check, run, compare, back up and commit, unattended
 """
 EPILOG = "python -m pod COMMAND --help explains a command.  Exit codes: 0 fine, 1 something fails, 2 bad input."
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, comfyui, models, pod, training, versions, workspace
+from stages.commands import caption, check, comfyui, findings, models, pod, storage, training, versions, workspace
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ A day's work:
 app.add_typer(caption.app, name="caption")
 app.add_typer(models.app, name="models")
 app.add_typer(comfyui.app, name="comfyui")
+app.add_typer(findings.app, name="findings")
+app.command()(check.check)
+app.add_typer(storage.remote, name="remote")
+app.command()(storage.fsck)
 app.command()(workspace.init)
 app.command()(workspace.upgrade)
 app.command()(versions.compare)
@@ -45,35 +49,9 @@ app.command()(versions.replicate)
 app.command()(comfyui.parity)
 app.command("prove-resume")(training.prove_resume)
 app.command()(training.memory)
-app.command(context_settings=pod.PLAIN)(pod.pod)
+app.command(cls=pod.AsTyped, context_settings=pod.PLAIN)(pod.pod)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-@app.command()
-def check(
-    params: Annotated[Path, typer.Option(help="The file to check.")] = Path("params.yaml"),
-    settings: Annotated[bool, typer.Option("--settings", help="Keys and values, not the files they name.")] = False,
-) -> None:
-    """Validate params.yaml, find every folder that it names and read every photo, before DVC deletes anything.
-
-    One line per problem; exit code 2 when there is one. A full disk, a folder that cannot be written and a stage
-    that is at work are problems too.
-
-    \b
-    Examples:
-      pistachio check
-      pistachio check --settings      # on a machine without models and photos
-    """
-    from stages.flows.check import list_problems
-    from stages.runtime.errors import one_line
-
-    problems = list_problems(params, files=not settings)
-    for problem in problems:
-        typer.echo(f"error: {one_line(problem)}", err=True)
-    if problems:
-        raise typer.Exit(2)
-    typer.echo(f"{params}: all is well")
 
 
 @app.command()

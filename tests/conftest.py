@@ -2,9 +2,9 @@
 
 import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,9 @@ from stages.contracts.settings import Grades, Thresholds
 from stages.contracts.training import Example, Examples
 from stages.runtime.pictures import write_png
 from stages.runtime.provenance import hash_json
+
+if TYPE_CHECKING:
+    from s3 import S3
 
 # A busy machine is no fault of the code: neither a slow example nor a slow search for one fails a property.
 settings.register_profile("pistachio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -213,3 +216,16 @@ def trained_lora(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("trained") / "amira.safetensors"
     write_lora(path, export_lora(models, torch.float32), {})
     return path
+
+
+@pytest.fixture(scope="session")
+def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3"]:
+    """A real S3 server on loopback; skips, saying why, where Swift cannot be had."""
+    from s3 import NoSwift, find_swift, serve_s3
+
+    try:
+        python = find_swift(Path(request.config.cache.mkdir("swift")))
+        with serve_s3(tmp_path_factory.mktemp("swift"), python) as server:
+            yield server
+    except NoSwift as error:
+        pytest.skip(str(error))

@@ -53,6 +53,15 @@ def found(judges: None, tmp_path: Path, tiny_base: Path, monkeypatch: pytest.Mon
     return tmp_path
 
 
+def test_a_file_where_the_training_s_files_go_is_refused_and_still_there(found: Path) -> None:
+    LORA.mkdir(parents=True, exist_ok=True)
+    place = Path("elsewhere.safetensors").rename(LORA / "elsewhere.safetensors")
+    write_params(file=str(place))
+    with pytest.raises(UserError, match="which is emptied first; move it elsewhere"):
+        train.main()
+    assert place.is_file()
+
+
 def test_the_file_is_taken_over_byte_for_byte_and_leaves_a_loss_table_without_rows(found: Path) -> None:
     train.main()
     assert (LORA / "persona.safetensors").read_bytes() == Path("elsewhere.safetensors").read_bytes()

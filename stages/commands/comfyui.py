@@ -28,7 +28,7 @@ history = typer.Typer(no_args_is_help=True, help="Keep what a server remembers o
 app.add_typer(workflows, name="workflows")
 app.add_typer(history, name="history")
 
-SAVED = Path("conf/workflows/saved")
+SAVED = Path("conf/editor_workflows")  # not in conf/workflows, on which sweep and eval depend
 Url = Annotated[str | None, typer.Option(help="Address of the server; default the first of machine.comfyui_urls.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of the workflows.")]
@@ -84,7 +84,7 @@ def pull(folder: Folder = SAVED, url: Url = None) -> None:
     \b
     Examples:
       pistachio comfyui workflows pull
-      git add conf/workflows/saved && git commit -m "Keep the pod's workflows"
+      git add conf/editor_workflows && git commit -m "Keep the pod's workflows"
     """
     from stages.flows.comfyui_care import pull_workflows
 

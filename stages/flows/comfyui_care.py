@@ -32,8 +32,10 @@ def pull_workflows(server: Server, folder: Path) -> Iterator[tuple[str, str]]:
 
 def list_saved_workflows(server: Server) -> list[str]:
     """Names of the editor's workflows on the server, sorted; empty where it has none."""
-    answer = server.get("/userdata", dir=WORKFLOWS, recurse="true")
-    return sorted(str(name).replace("\\", "/") for name in answer.json()) if answer.status_code == 200 else []
+    if server.get("/userdata", dir=WORKFLOWS, recurse="true").status_code == 404:  # nothing was ever saved
+        return []
+    names = server.ask("/userdata", list, dir=WORKFLOWS, recurse="true")
+    return sorted(str(name).replace("\\", "/") for name in names)  # as Windows names them
 
 
 def push_workflows(server: Server, folder: Path, *, overwrite: bool) -> Iterator[tuple[str, str]]:
@@ -83,12 +85,12 @@ def export_history(server: Server, path: Path) -> tuple[int, int]:
         Unreachable: when the server does not answer.
         UserError: when the file is not such a file.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         known = {json.loads(line)["prompt_id"] for line in lines}
     except (ValueError, KeyError, TypeError):
         raise UserError(path, "not a history of ComfyUI, one JSON object a line", "name another file") from None
-    told = server.get("/history").json()
+    told = server.ask("/history", dict)
     entries = sorted(told.items(), key=lambda item: item[1]["prompt"][0])
     new = [json.dumps({"prompt_id": key, **entry}, sort_keys=True) for key, entry in entries if key not in known]
     if new:
@@ -117,7 +119,7 @@ def list_custom_nodes(server: Server) -> list[CustomNode]:
     if here:
         found = (p for folder in here for p in folder.iterdir() if p.is_dir() and not p.name.startswith(("_", ".")))
         return [_read_node(path) for path in sorted(found)]
-    modules = {str(info.get("python_module", "")) for info in server.get("/object_info").json().values()}
+    modules = {str(info.get("python_module", "")) for info in server.ask("/object_info", dict).values()}
     names = {module.partition(".")[2] for module in modules if module.startswith("custom_nodes.")}
     return [CustomNode(name) for name in sorted(names)]
 

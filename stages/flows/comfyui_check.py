@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.backends.generate.comfyui.jobs import read_base
 from stages.backends.generate.comfyui.preflight import find_graph_problems
-from stages.backends.generate.comfyui.server import Server
+from stages.backends.generate.comfyui.server import Server, Unreachable
 from stages.contracts.comfyui_settings import PLAIN, ComfyUI
 from stages.contracts.lora import SUFFIX
 from stages.contracts.samplers import comfyui_sampler
@@ -54,6 +54,7 @@ def examine(machine: Machine, comfyui: ComfyUI, wanted: Wanted) -> Iterator[Find
         try:
             yield _look_at(server)
             yield from _look_at_workflows(server, comfyui, wanted)
+            yield _look_at_log(server)
             yield _look_at_loras(server, machine.comfyui_loras)
             yield from _look_at_disk(server, wanted)
         except UserError as error:
@@ -119,14 +120,28 @@ def _allow(info: dict[str, Any], label: str, name: object) -> None:
     (wanted[0] if isinstance(wanted[0], list) else wanted[1]["options"]).append(name)
 
 
+def _look_at_log(server: Server) -> Finding:
+    """What a server leaves out of a LoRA it says in its log alone."""
+    try:
+        return Finding(server.url, "log", True, f"{len(server.log_lines())} lines can be read")
+    except Unreachable:
+        raise
+    except UserError as error:
+        return Finding(server.url, "log", False, f"{error.what}; {error.todo}")
+
+
 def _look_at_loras(server: Server, set_folder: Path | None) -> Finding:
     folders = [set_folder] if set_folder else [Path(path) for path in server.folders().get("loras", [])]
     here = next((folder for folder in folders if folder.is_dir()), None)
+    if here is None and set_folder is not None:
+        return Finding(server.url, "LoRA folder", False, f"machine.comfyui_loras: {set_folder} is no folder")
     if here is None:
         todo = "set machine.comfyui_loras to the folder that it has as models/loras"
         return Finding(server.url, "LoRA folder", False, f"not on this machine; {todo}")
-    staged = len(list(here.glob(f"*{SUFFIX}")))
-    return Finding(server.url, "LoRA folder", True, f"{here} ({staged} files)")
+    files = {path.name for path in here.glob(f"*{SUFFIX}")}
+    if files and not files & set(server.list_models("loras")):
+        return Finding(server.url, "LoRA folder", False, f"the server sees none of the {len(files)} files in {here}")
+    return Finding(server.url, "LoRA folder", True, f"{here} ({len(files)} files)")
 
 
 def _look_at_disk(server: Server, wanted: Wanted) -> Iterator[Finding]:

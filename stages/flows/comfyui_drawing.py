@@ -54,7 +54,7 @@ def draw_one(wish: Wish, output: Path) -> tuple[int, int]:
     request = ImageRequest(
         **_first(params, wish.lora), prompt=fill(wish.prompt, params.dataset), seed=wish.seed, strength=wish.strength,
         negative_prompt=wish.negative, width=width, height=height, image=wish.image, mask=wish.mask,
-        denoise=wish.denoise,
+        denoise=wish.denoise, reference=comfyui.reference,
     )  # fmt: skip
     (picture,) = open_generator("comfyui", machine, 1, comfyui).generate([request])
     write_png(output, picture)

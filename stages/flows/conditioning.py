@@ -32,7 +32,8 @@ def choose_reference(comfyui: ComfyUI, dataset: Dataset, manifest: Manifest) -> 
 def _own(path: Path, manifest: Manifest) -> Path:
     if not path.is_file():
         raise UserError("comfyui.reference", f"{path} is not there", "name a training photo, or set it to null")
-    same = next((photo for photo in manifest.side("holdout") if photo.sha256 == hash_file(path)), None)
+    sha256 = hash_file(path)
+    same = next((photo for photo in manifest.side("holdout") if photo.sha256 == sha256), None)
     if same is not None:
         what = f"{path} is the holdout photo {same.filename}, with which pictures are compared"
         raise UserError("comfyui.reference", what, "name a training photo, or set it to null")

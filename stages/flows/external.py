@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.contracts.lora import UNKNOWN_STEP, read_header
+from stages.contracts.paths import LORA
 from stages.contracts.settings import Machine
 from stages.contracts.train_settings import Train
 from stages.flows.samples import Sampler
@@ -18,8 +19,8 @@ def check_external(train: Train) -> Path:
     """The file that ``train.file`` names.
 
     Raises:
-        UserError: when it is not there, not the one of ``train.file_sha256``, or holds keys that this base has no
-            module for: they would be passed over in silence.
+        UserError: when it is not there, lies where the training's files go, is not the one of ``train.file_sha256``, or
+            holds keys that this base has no module for: they would be passed over in silence.
     """
     from stages.backends.generate.lora import read_layers
     from stages.backends.sdxl import check_base, open_skeleton
@@ -27,6 +28,8 @@ def check_external(train: Train) -> Path:
     path = train.file
     if path is None or not path.is_file():
         raise UserError("train.file", f"{path} is not there", "name a LoRA file (.safetensors)")
+    if path.resolve().is_relative_to(LORA.resolve()):
+        raise UserError("train.file", f"{path} lies in {LORA}, which is emptied first", "move it elsewhere")
     if train.file_sha256 is not None and hash_file(path) != train.file_sha256:
         raise UserError(path, "is not the file of train.file_sha256", "fetch it again, or set the hash of this one")
     check_base(train.base)

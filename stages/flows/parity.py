@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stages.backends.generate import open_generator
-from stages.backends.generate.suspects import list_suspects, open_suspect
+from stages.backends.generate.diffusers import DiffusersGenerator
+from stages.backends.suspects import find_long_prompt, list_suspects, suspected
 from stages.contracts.generation import ImageRequest
 from stages.contracts.lora_metadata import read_noise
 from stages.contracts.samplers import find_counterpart
@@ -62,19 +63,19 @@ def compare_backends(
     tell(f"ComfyUI draws {len(requests)} pictures")
     theirs = tuple(open_generator("comfyui", machine, 1, comfyui).generate(requests))
     tell("diffusers draws them as set")
-    ours = tuple(open_generator("diffusers", machine, 1).generate(requests))
+    diffusers = DiffusersGenerator(machine, 1)
+    ours = tuple(diffusers.generate(requests))
     trials = [_measure(AS_SET, theirs, ours)]
     if trials[0].mean > SAME:
-        for name, cause, drawn in _draw_suspects(requests, machine):
+        for name, cause, drawn in _draw_suspects(requests, diffusers):
             trials.append(_measure(name, theirs, drawn, cause))
             tell(f"diffusers, {name}: {trials[-1].mean:.1f} levels apart")
-    return Parity(tuple(trials), trials[0].mean <= SAME, _judge(trials, _known(requests)), theirs, ours)
+    return Parity(tuple(trials), trials[0].mean <= SAME, _judge(trials, _known(requests, diffusers)), theirs, ours)
 
 
 def _draw_suspects(
-    requests: Sequence[ImageRequest], machine: Machine
+    requests: Sequence[ImageRequest], plain: DiffusersGenerator
 ) -> Iterator[tuple[str, str, Sequence[np.ndarray]]]:
-    plain = open_generator("diffusers", machine, 1)
     moved = [replace(request, seed=request.seed + 1) for request in requests]
     yield OTHER_NOISE, "", list(plain.generate(moved))
     if any(request.lora for request in requests):
@@ -82,9 +83,9 @@ def _draw_suspects(
             scaled = [replace(request, strength=request.strength * factor) for request in requests]
             yield f"LoRA at {factor:g} of its strength", cause, list(plain.generate(scaled))
     base = requests[0].base
-    for suspect in list_suspects(base, machine, empty_negative=not requests[0].negative_prompt):
-        with suppress(UserError):  # a base that was trained otherwise may draw what is no number
-            yield suspect.name, suspect.cause, list(open_suspect(suspect, base, machine).generate(requests))
+    for suspect in list_suspects(plain.open_base(base), empty_negative=not requests[0].negative_prompt):
+        with suppress(UserError), suspected(plain, base, suspect):  # some bases draw no number when they are changed
+            yield suspect.name, suspect.cause, list(plain.generate(requests))
 
 
 LORA_CAUSES = {
@@ -107,9 +108,13 @@ def _measure(name: str, theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]
     return Trial(name, float(np.mean([each.mean() for each in apart])), float(max(each.max() for each in apart)), cause)
 
 
-def _known(requests: Sequence[ImageRequest]) -> str:
-    """Where the sampler is other mathematics on the two sides; empty where it is not."""
+def _known(requests: Sequence[ImageRequest], diffusers: DiffusersGenerator) -> str:
+    """What cannot mean the same on the two sides: long prompts, other mathematics of the sampler; empty: nothing."""
     first = requests[0]
+    texts = [text for request in requests for text in (request.prompt, request.negative_prompt)]
+    long = find_long_prompt(diffusers.open_base(first.base), dict.fromkeys(texts))
+    if long:
+        return f"diffusers cuts prompts that ComfyUI reads whole: {long}"
     spacing = str(read_noise(first.base).get("timestep_spacing", "leading"))
     return find_counterpart(first.sampler, spacing).difference(first.steps)
 
@@ -129,5 +134,5 @@ def _judge(trials: Sequence[Trial], known: str) -> str:
             "its starting noise on the CPU, as it does unless it is told otherwise?"
         )
     if known:
-        return f"The sampler is not the same on the two sides: {known}. dpmpp_2m_karras is."
+        return f"It cannot be the same on the two sides: {known}."
     return "None of the suspects: look for nodes in the workflow that change the picture, and at the server's options."

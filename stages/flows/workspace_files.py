@@ -61,7 +61,7 @@ pistachio promote v3    # worth keeping?  Then `dvc exp run -S compare.baseline=
 ```
 
 * `data/photos/` holds 20 to 40 photos of one adult who consented, a `.txt` caption beside a photo wins.  DVC keeps them
-  (`dvc add data/photos`), never git; `dvc remote add` and `dvc push` bring them to another machine.
+  (`dvc add data/photos`), never git; `pistachio remote add` and `dvc push` bring them to another machine.
 * `conf/` is yours: `conf/dataset/{name}.yaml` names the person, a question that lasts is a file in `conf/experiment/`,
   `dvc exp run -S train.rank=8` asks one.  `dvc exp run` composes `conf/` into `params.yaml`, `dvc repro` does not.
 * Other code: install it, `pistachio upgrade`, look at `git diff`.  Only the stages whose code changed run again.

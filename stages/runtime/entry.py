@@ -6,9 +6,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from stages.runtime.errors import UserError, disk_error
+from stages.runtime.metering import on_the_meter
 from stages.runtime.turns import take_turn
 
 # A model hub that nobody can reach must not be asked; telemetry never.
@@ -50,5 +52,5 @@ def _refuse(error: UserError) -> NoReturn:
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's ``main`` as a program and exit: 0 done, 2 bad input (one line), else the bug's traceback."""
-    with program(), take_turn():
+    with program(), take_turn(), on_the_meter(Path(sys.argv[0]).stem):
         main()

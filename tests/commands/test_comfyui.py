@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def found(result: Result) -> dict[str, dict[str, Any]]:
 def test_check_passes_where_all_is_there(server: Double) -> None:
     result = run("comfyui", "check")
     assert result.exit_code == 0, result.output
-    assert result.stdout.count("PASS") == 8
+    assert result.stdout.count("PASS") == 9
     assert "FAIL" not in result.stdout
     assert "ComfyUI 0.3.64" in result.stdout
     assert not [line for line in list_problems(Path("params.yaml")) if server.url in line]
@@ -146,6 +147,20 @@ def test_workflows_go_to_git_and_back_to_a_new_pod(server: Double, tmp_path: Pat
         assert there.read_text() == '{"nodes": []}'
 
 
+@pytest.mark.parametrize("name", ["../../outside.json", "/outside.json", "..\\\\outside.json"])
+def test_a_workflow_that_would_leave_its_folder_is_refused(server: Double, name: str) -> None:
+    server.faults.answer("GET /userdata", 200, json.dumps([name.replace("\\\\", "\\")]), times=9)
+    error = run("comfyui", "workflows", "pull").exception
+    assert isinstance(error, UserError), error
+    assert "names a workflow outside its folder" in error.line
+
+
+def test_check_misses_room_on_the_disk(server: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1.5e9))
+    finding = found(run("comfyui", "check", "--json"))["disk"]
+    assert (finding["ok"], finding["detail"]) == (False, "1.5 GB free, 2 are the least")
+
+
 def test_pushing_nothing_or_what_is_no_workflow_is_refused(server: Double) -> None:
     assert isinstance(run("comfyui", "workflows", "push", "none").exception, UserError)
     Path("w").mkdir()
@@ -213,6 +228,41 @@ def test_a_server_that_is_not_there_is_one_line(server: Double) -> None:
     error = run("comfyui", "nodes", "--url", "http://127.0.0.1:9/").exception
     assert isinstance(error, UserError)
     assert error.line == "http://127.0.0.1:9: no connection; does a ComfyUI server run there?"
+
+
+def test_the_photo_that_is_set_conditions_a_single_picture(server: Double, faces: list[np.ndarray]) -> None:
+    write_png(Path("photo.png"), faces[0])
+    lora = str(write_stand_in_lora(Path("models/lora/amiranoor.safetensors")))
+    instantid = ["comfyui", "draw", "{trigger}", "--lora", lora]
+    instantid += ["--workflow", str(ROOT / "conf/workflows/lora_instantid.json")]
+    assert "there is none; set comfyui.reference" in str(run(*instantid).exception)
+    write_params([server.url], comfyui={"reference": "photo.png"})
+    assert run(*instantid).exit_code == 0
+    (graph,) = server.graphs.values()
+    assert any("pistachio/" in str(node["inputs"].get("image")) for node in graph.values())
+
+
+def test_check_says_when_the_log_or_the_lora_folder_are_not_what_they_should_be(server: Double) -> None:
+    server.faults.answer("GET /internal/logs/raw", 404, times=1)
+    Path("elsewhere").mkdir()
+    write_stand_in_lora(Path("elsewhere/other.safetensors"))
+    write_params([server.url], machine={"comfyui_loras": "elsewhere"})
+    findings = found(run("comfyui", "check", "--json"))
+    assert "does not show its log" in findings["log"]["detail"]
+    assert findings["LoRA folder"]["detail"] == "the server sees none of the 1 files in elsewhere"
+    write_params([server.url], machine={"comfyui_loras": "nowhere"})
+    findings = found(run("comfyui", "check", "--json"))
+    assert findings["log"]["ok"]
+    assert findings["LoRA folder"]["detail"] == "machine.comfyui_loras: nowhere is no folder"
+
+
+@pytest.mark.parametrize("words", [("history", "export"), ("nodes",), ("workflows", "pull")])
+def test_a_page_instead_of_an_answer_is_one_line(server: Double, words: tuple[str, ...]) -> None:
+    for route in ("GET /history", "GET /object_info", "GET /userdata", "GET /internal/folder_paths"):
+        server.faults.answer(route, 200, times=9)
+    error = run("comfyui", *words).exception
+    assert isinstance(error, UserError), error
+    assert "an answer that is not the JSON of /" in error.line
 
 
 def test_parity_says_that_a_cartoon_is_no_diffusion_model(server: Double) -> None:

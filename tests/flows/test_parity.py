@@ -10,7 +10,8 @@ import pytest
 from comfyui_worlds import request
 
 from stages.backends.generate import open_generator
-from stages.backends.generate.suspects import Suspect, list_suspects, open_suspect
+from stages.backends.generate.diffusers import DiffusersGenerator
+from stages.backends.suspects import Suspect, list_suspects, suspected
 from stages.contracts.generation import Generator, ImageRequest
 from stages.contracts.settings import ComfyUI, Machine
 from stages.flows import parity
@@ -53,10 +54,14 @@ def test_the_same_pictures_are_the_same_and_no_suspect_is_tried(
 
 def test_every_suspect_is_caught_when_it_did_it(monkeypatch: pytest.MonkeyPatch, asked: list[ImageRequest]) -> None:
     base = asked[0].base
-    suspects = [s for s in list_suspects(base, MACHINE, empty_negative=True) if s.kind in ("spacing", "negative")]
+    theirs = DiffusersGenerator(MACHINE, 1)
+    suspects = [
+        s for s in list_suspects(theirs.open_base(base), empty_negative=True) if s.kind in ("spacing", "negative")
+    ]
     assert len(suspects) == 3
     for suspect in suspects:
-        found = play(monkeypatch, open_suspect(suspect, base, MACHINE), asked)
+        with suspected(theirs, base, suspect):
+            found = play(monkeypatch, theirs, asked)
         assert not found.same, suspect
         assert found.verdict.startswith(suspect.cause), (suspect, found.verdict)
 
@@ -80,7 +85,18 @@ def test_other_noise_has_nothing_in_common(monkeypatch: pytest.MonkeyPatch, aske
 
 def test_a_vae_in_half_precision_is_a_small_difference(tiny_base: Path, asked: list[ImageRequest]) -> None:
     suspect = Suspect("VAE in bfloat16", "", "vae")
-    whole = list(open_generator("diffusers", MACHINE, 1).generate(asked))
-    half = list(open_suspect(suspect, tiny_base, MACHINE).generate(asked))
+    generator = DiffusersGenerator(MACHINE, 1)
+    whole = list(generator.generate(asked))
+    with suspected(generator, tiny_base, suspect):
+        half = list(generator.generate(asked))
+    assert np.array_equal(whole, list(generator.generate(asked)))
     apart = np.abs(np.asarray(whole).astype(int) - np.asarray(half)).mean()
     assert 0 < apart < 3
+
+
+def test_a_prompt_that_diffusers_cuts_is_named(monkeypatch: pytest.MonkeyPatch, asked: list[ImageRequest]) -> None:
+    long = [replace(each, prompt=", ".join(["a woman, smiling"] * 40)) for each in asked]
+    theirs = Changed(open_generator("diffusers", MACHINE, 1), prompt="a woman, smiling, red shirt")
+    assert (
+        "diffusers cuts prompts that ComfyUI reads whole: 'a woman, smiling" in play(monkeypatch, theirs, long).verdict
+    )

@@ -38,6 +38,14 @@ def test_the_environment_names_the_owner_s_file(tmp_path: Path, monkeypatch: pyt
     assert read_settings("pod", Places).state == Path("elsewhere")
 
 
+@pytest.fixture
+def no_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pod.toml is empty: the tests' own dataclass is no real table's."""
+    (tmp_path / "pod.toml").touch()
+    monkeypatch.setattr("pod.settings.DEFAULTS", tmp_path / "pod.toml")
+
+
+@pytest.mark.usefixtures("no_defaults")
 def test_lists_of_tables_and_whole_numbers_are_read_as_annotated(tmp_path: Path) -> None:
     text = '[cycle]\nrate = 2\nparts = [{name = "a"}, {name = "b", size = 3}]\n[cycle.rates]\nx = 1\n'
     found = read_settings("cycle", Watched, write(tmp_path, text))
@@ -68,6 +76,7 @@ def test_what_is_wrong_is_named_with_its_path(tmp_path: Path, text: str, said: s
         ("[cycle]\nrate = true\n", "cycle.rate: True is not float"),
     ],
 )
+@pytest.mark.usefixtures("no_defaults")
 def test_faults_inside_lists_are_named_too(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(PodError, match="") as error:
         read_settings("cycle", Watched, write(tmp_path, text))

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from comfyui.server import Double
-from comfyui_worlds import hurry, open_server, request, settings, write_stand_in_lora
+from comfyui_worlds import WORKFLOWS, hurry, open_server, request, settings, write_stand_in_lora
 from hypothesis import HealthCheck, given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from stages.backends.generate.comfyui import run
 from stages.backends.generate.comfyui.generator import ComfyGenerator
-from stages.backends.generate.comfyui.run import Run
+from stages.backends.generate.comfyui.run import Flight, Run
+from stages.backends.generate.comfyui.sent import SentFolder
 from stages.contracts.generation import ImageRequest
 from stages.contracts.settings import Machine
 from stages.flows.scoring import Shot, draw
@@ -28,6 +29,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture
 
 PICTURES = 6
+ID = "6f0c6a44-0000-4000-8000-000000000000"
 
 
 class World:
@@ -218,6 +220,19 @@ def test_a_lora_whose_keys_are_not_loaded_is_an_error(world: World, tmp_path: Pa
     assert len(world.draw(request(world.base, lora=good))) == 1
 
 
+def test_a_lora_that_somebody_else_s_prompt_has_loaded_is_checked_all_the_same(world: World, tmp_path: Path) -> None:
+    """Its loader does not run again, so the log says nothing new."""
+    lora = write_stand_in_lora(tmp_path / "strange.safetensors", key="unet.down_blocks.0.attn")
+    asked = request(world.base, lora=lora)
+    theirs = world.generator()
+    job = theirs.planner.plan(asked)
+    theirs.deployments[0].prepare([job])
+    theirs.deployments[0].server.send(theirs.deployments[0].graph(job, ID, ""), ID, "them", {})
+    world.servers[0].wait_for(lambda: theirs.deployments[0].server.history(ID))
+    with pytest.raises(UserError, match="leaves out 2 of its tensors"):
+        world.draw(asked)
+
+
 def test_a_lora_is_staged_under_the_name_of_its_bytes(world: World, tmp_path: Path) -> None:
     """ComfyUI keeps the weights of a name: the first silent wrong result."""
     lora = write_stand_in_lora(tmp_path / "amira.safetensors", steps=200)
@@ -239,6 +254,32 @@ def test_a_lora_folder_that_the_server_does_not_see_is_refused(world: World, tmp
     lora = write_stand_in_lora(tmp_path / "amira.safetensors")
     with pytest.raises(UserError, match="does not see the LoRA amira-.*set machine.comfyui_loras"):
         generator.generate([request(world.base, lora=lora)])
+
+
+def test_two_pictures_of_one_prompt_are_no_answer(world: World, tmp_path: Path) -> None:
+    """Which of them would be the one that was asked for?"""
+    generator = world.generator()
+    jobs = [generator.planner.plan(world.requests[0])]
+    one = Run(generator.prepare(jobs), jobs, SentFolder(tmp_path), 1.0)
+    (post,), flight = one.posts, Flight(0, "an-id", {}, None)
+    post.flights.append(flight)
+    one._end(post, flight, {"outputs": {jobs[0].workflow.roles["save"]: {"images": [{}, {}]}}})
+    assert (one.tries[0], one.ready) == (1, {})
+
+
+def test_a_picture_of_another_size_is_no_answer(world: World, tmp_path: Path, faces: list[np.ndarray]) -> None:
+    """A workflow that takes its size from somewhere else: here from the picture that is changed."""
+    from stages.runtime.pictures import write_png
+
+    write_png(tmp_path / "small.png", faces[0])
+    files = {"image": tmp_path / "small.png", "mask": tmp_path / "small.png"}
+    lora = write_stand_in_lora(tmp_path / "amira.safetensors")
+    generator = world.generator()
+    inpaint = {"lora": WORKFLOWS / "inpaint.json"}
+    generator.planner.settings = settings(world.base, workflows=settings(world.base).workflows | inpaint)
+    assert len(list(generator.generate([request(world.base, lora=lora, **files)]))) == 1
+    with pytest.raises(UserError, match="is 64x64, not 128x64"):
+        list(generator.generate([request(world.base, lora=lora, width=128, **files)]))
 
 
 @pytest.mark.parametrize("mode", ["lora+instantid", "lora+ipadapter"])
@@ -294,7 +335,7 @@ def test_only_our_own_prompt_is_interrupted(world: World) -> None:
     generator = world.generator()
     theirs = generator.deployments[0]
     job = generator.planner.plan(request(world.base, seed=77))
-    graph = theirs.graph(job, "6f0c6a44-0000-4000-8000-000000000001")
+    graph = theirs.graph(job, "6f0c6a44-0000-4000-8000-000000000001", "")
     server.faults.hold(times=1)
     theirs.server.send(graph, "6f0c6a44-0000-4000-8000-000000000001", "them", {})
     server.wait_for(server.running)

@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 
-from stages.backends.generate.comfyui.deployment import Deployment
+from stages.backends.generate.comfyui.deployment import Deployment, check_versions
 from stages.backends.generate.comfyui.jobs import Job, Planner
 from stages.backends.generate.comfyui.run import Post, Run
 from stages.backends.generate.comfyui.sent import SentFolder
@@ -55,7 +55,7 @@ class ComfyGenerator:
         """Make every server that answers ready for ``jobs``; at least one must.
 
         Raises:
-            UserError: naming what a server lacks, or why none answers.
+            UserError: naming what a server lacks, that they run different versions, or why none answers.
         """
         posts = []
         for deployment in self.deployments:
@@ -68,6 +68,7 @@ class ComfyGenerator:
             posts.append(post)
         if not any(post.prepared for post in posts):
             raise _nobody_answers([post.why for post in posts])
+        check_versions(post.deployment.version for post in posts if post.prepared)
         return posts
 
     def _versions(self) -> set[str]:
@@ -84,9 +85,7 @@ class ComfyGenerator:
                 silent.append(f"{error.where}: {error.what}")
         if not versions:
             raise _nobody_answers(silent)
-        if len(versions) > 1:
-            what = f"the servers run different versions: {'; '.join(sorted(versions))}"
-            raise UserError("machine.comfyui_urls", what, "the same picture must come from each: update them")
+        check_versions(versions)
         return versions
 
 

@@ -126,13 +126,14 @@ def escape(text: str) -> str:
     return re.sub(r"([()])", r"\\\1", text)
 
 
-def fill_graph(job: Job, prompt_id: str, uploaded: Mapping[str, str]) -> Graph:
+def fill_graph(job: Job, prompt_id: str, uploaded: Mapping[str, str], mark: str = "") -> Graph:
     """The graph that draws a job's picture.
 
     Args:
         job: what to draw.
         prompt_id: a new UUID; the picture's file is named for it, so that it can be found whatever happens.
         uploaded: role -> the name that the server knows its picture by.
+        mark: goes to the LoRA's node, which does not know such an input; but it is another node to the server's cache.
 
     Raises:
         UserError: when the workflow lacks a role that this picture needs.
@@ -159,6 +160,8 @@ def fill_graph(job: Job, prompt_id: str, uploaded: Mapping[str, str]) -> Graph:
     if "noise" in workflow.roles or velocity or zero_snr:
         filling["noise"] = {"sampling": "v_prediction" if velocity else "eps", "zsnr": zero_snr}
     graph = workflow.fill(filling)
+    if mark and job.lora_sha256 is not None:
+        graph[workflow.roles["lora"]]["inputs"][PREFIX] = mark
     if request.vae_tile:
         _decode_in_tiles(graph, workflow, request.vae_tile)
     if job.base.zeros and not request.negative_prompt:

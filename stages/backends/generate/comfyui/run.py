@@ -8,21 +8,22 @@ client that was killed costs at most the drawing of what was under way.
 import json
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.backends.generate.comfyui.bell import Bell
-from stages.backends.generate.comfyui.deployment import Deployment
+from stages.backends.generate.comfyui.deployment import Deployment, check_versions
 from stages.backends.generate.comfyui.jobs import PREFIX, Job
 from stages.backends.generate.comfyui.pictures import WrongPicture, read_drawn
 from stages.backends.generate.comfyui.sent import Sending, SentFolder
-from stages.backends.generate.comfyui.server import Unreachable
+from stages.backends.generate.comfyui.server import ANSWER, BRIEF, Unreachable
 from stages.contracts.workflows import Graph
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import hash_bytes
@@ -45,7 +46,7 @@ class Flight:
     number: int
     prompt_id: str
     graph: Graph
-    since: str  # time of the log's last line before it was sent
+    since: str | None  # from when on the log says what was left out of its LoRA; None: that was known before
     unseen: int = 0
     fetches: int = 0
 
@@ -90,7 +91,7 @@ class Run:
         self.posts, self.jobs, self.sent, self.patience = posts, jobs, sent, patience
         self.client_id = uuid.uuid4().hex
         self.bell = Bell(self.client_id)
-        self.waiting: deque[int] = deque(range(len(jobs)))
+        self.waiting = list(range(len(jobs)))  # a heap: what is due first is sent first
         self.ready: dict[int, np.ndarray] = {}
         self.tries: Counter[int] = Counter()
         self.asked = 0  # the picture that the caller waits for
@@ -119,11 +120,12 @@ class Run:
         posts = {post.url: post for post in self.posts}
         for number in list(self.waiting):
             sending = self.sent.read(self.jobs[number].key)
-            if sending is not None and sending.url in posts and posts[sending.url].prepared:
-                post = posts[sending.url]
-                graph = post.deployment.graph(self.jobs[number], sending.prompt_id)
-                post.flights.append(Flight(number, sending.prompt_id, graph, since=""))
-                self.waiting.remove(number)
+            post = posts.get(sending.url) if sending is not None else None
+            if sending is None or post is None or not post.prepared or sending.version != post.deployment.version:
+                continue
+            graph = post.deployment.graph(self.jobs[number], sending.prompt_id, sending.mark)
+            post.flights.append(Flight(number, sending.prompt_id, graph, sending.since))
+            self.waiting.remove(number)  # what is left of a sorted list is a heap
 
     def _turn(self) -> bool:
         """Ask and tell every server once; whether a picture came."""
@@ -131,6 +133,8 @@ class Run:
         for post in self.posts:
             if time.monotonic() < post.ask_again:
                 continue
+            others = any(other.down_since is None for other in self.posts if other is not post)
+            post.deployment.server.patience = BRIEF if others and post.down_since is not None else ANSWER
             try:
                 self._prepare(post)
                 self._look(post)
@@ -145,6 +149,7 @@ class Run:
         self.bell.listen(post.url)
         if not post.prepared:  # it did not answer when the run began
             post.deployment.prepare(self.jobs)
+            check_versions(other.deployment.version for other in self.posts if other.prepared or other is post)
             post.prepared = True
 
     def _look(self, post: Post) -> None:
@@ -220,18 +225,18 @@ class Run:
             request = self.jobs[flight.number].request
             what = f"{why} ({TRIES} times; prompt {request.prompt!r}, seed {request.seed})"
             raise UserError(post.url, what, "look into the server's log, then run again: finished pictures are kept")
-        self.waiting.appendleft(flight.number)
+        heappush(self.waiting, flight.number)
 
     def _send_more(self, post: Post) -> None:
         """Keep a server busy, without running far ahead of the caller."""
         ahead = self.asked + 2 * DEPTH * len(self.posts)
         while self.waiting and self.waiting[0] < ahead and len(post.flights) < DEPTH:
             job, number, prompt_id = self.jobs[self.waiting[0]], self.waiting[0], str(uuid.uuid4())
-            graph = post.deployment.graph(job, prompt_id)
-            since = "" if job.lora_sha256 in post.deployment.trusted else post.deployment.last_log_time()
-            self.waiting.popleft()
+            since, mark = post.deployment.open_log(job), post.deployment.mark
+            graph = post.deployment.graph(job, prompt_id, mark)
+            heappop(self.waiting)
             post.flights.append(Flight(number, prompt_id, graph, since))  # before it is sent: it may arrive unheard
-            self.sent.write(job.key, Sending(post.url, prompt_id))
+            self.sent.write(job.key, Sending(post.url, prompt_id, mark, since, post.deployment.version))
             extra = {"pistachio": {"prompt_id": prompt_id, "job": job.key}}
             post.deployment.server.send(graph, prompt_id, self.client_id, extra)
 
@@ -251,7 +256,8 @@ class Run:
             return
         for post in self.posts:
             if down.get(post.url, 0.0) >= MOVE_ON and post.flights:
-                self.waiting.extendleft(sorted((flight.number for flight in post.flights), reverse=True))
+                for flight in post.flights:
+                    heappush(self.waiting, flight.number)
                 post.flights.clear()
 
     def _cancel(self) -> None:

@@ -13,6 +13,9 @@ class Sending:
 
     url: str
     prompt_id: str
+    mark: str = ""  # in its LoRA's node
+    since: str | None = None  # from when on the log says what was left out of its LoRA; None: that was known before
+    version: str = ""  # what the server ran
 
 
 class SentFolder:

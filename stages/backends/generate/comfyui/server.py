@@ -14,6 +14,7 @@ from stages.contracts.workflows import Graph
 from stages.runtime.errors import UserError
 
 ANSWER = (5.0, 60.0)  # seconds to connect and to answer; a server that loads a model answers late
+BRIEF = (1.0, 3.0)  # the same for one that did not answer before, where others wait to be asked meanwhile
 TODO = "look into the server's log"
 
 
@@ -29,6 +30,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.patience = ANSWER
         self.session = requests.Session()
         self.session.trust_env = False  # no proxy stands between us and our own machines
 
@@ -54,11 +56,17 @@ class Server:
         answer = self._ask("GET", "/internal/folder_paths")
         return self._parsed(answer, dict) if answer.status_code == 200 else {}
 
-    def log_lines(self) -> list[tuple[str, str]] | None:
-        """Time and text of the last lines of its log, oldest first; None where it does not show them."""
+    def log_lines(self) -> list[tuple[str, str]]:
+        """Time and text of the last lines of its log, oldest first.
+
+        Raises:
+            Unreachable: when it does not answer.
+            UserError: when it does not show its log.
+        """
         answer = self._ask("GET", "/internal/logs/raw")
         if answer.status_code != 200:
-            return None
+            what = f"does not show its log (HTTP {answer.status_code}), which alone says what it leaves out of a LoRA"
+            raise UserError(self.url, what, "update ComfyUI, or let /internal/logs/raw through the proxy before it")
         return [(str(entry["t"]), str(entry["m"])) for entry in self._parsed(answer, dict).get("entries", [])]
 
     def send(self, graph: Graph, prompt_id: str, client_id: str, extra: dict[str, Any]) -> None:
@@ -111,7 +119,17 @@ class Server:
     def cancel(self, prompt_id: str) -> None:
         """Take a prompt out of the queue, or interrupt it if it runs; nobody else's work is touched."""
         self._ask("POST", "/queue", json={"delete": [prompt_id]})
-        self._ask("POST", "/interrupt", json={"prompt_id": prompt_id})
+        if prompt_id in self.queued():  # so it runs; older servers interrupt whatever runs
+            self._ask("POST", "/interrupt", json={"prompt_id": prompt_id})
+
+    def ask(self, path: str, kind: type, **parameters: str) -> Any:
+        """The JSON that any other route answers, a ``kind``.
+
+        Raises:
+            Unreachable: when the server does not answer, or with something else.
+            UserError: when it does not know the route.
+        """
+        return self._json("GET", path, kind, params=parameters)
 
     def get(self, path: str, **parameters: str) -> requests.Response:
         """Any other route."""
@@ -123,7 +141,7 @@ class Server:
 
     def _ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
         try:
-            answer = self.session.request(method, self.url + path, timeout=ANSWER, **arguments)
+            answer = self.session.request(method, self.url + path, timeout=self.patience, **arguments)
         except requests.RequestException as error:
             raise Unreachable(self.url, _reason(error)) from None
         if answer.status_code >= 500:
@@ -133,8 +151,8 @@ class Server:
             raise UserError(self.url, what, "name the server's own address in machine.comfyui_urls")
         return answer
 
-    def _json(self, method: str, path: str, kind: type) -> Any:
-        answer = self._ask(method, path)
+    def _json(self, method: str, path: str, kind: type, **arguments: Any) -> Any:
+        answer = self._ask(method, path, **arguments)
         if answer.status_code != 200:
             raise UserError(self.url, f"HTTP {answer.status_code} from {path}", "is this a ComfyUI server?")
         return self._parsed(answer, kind)
