@@ -14,6 +14,7 @@ from pod.processes import run
 from pod.startup_settings import CODE, Environment
 from pod.table import RAN, SKIPPED
 
+MAKING, INSTALLING = "making the environment", "installing packages"  # what a killed startup was at
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -32,9 +33,11 @@ def prepare(name: str, wanted: Environment, workspace: Path, state: Path, log: P
     stamp.unlink(missing_ok=True)
     if began.exists() and (site := _site(python)):
         _sweep(site)
-    write_atomic(began, why)
-    if not _has_pip(python):
+    half_made = began.exists() and began.read_text() == MAKING
+    if half_made or not _has_pip(python):
+        write_atomic(began, MAKING)
         run([wanted.base, "-m", "venv", "--clear", str(python.parents[1])], log)
+    write_atomic(began, INSTALLING)
     _install(wanted, python, workspace, lines, state / f"{name}-requirements.txt", log)
     write_json(stamp, {"key": key, "site": _fingerprint(_site(python))})
     began.unlink()

@@ -1,6 +1,7 @@
 """A small DVC repository with two versions of data, pushed to a remote, and ways to spoil its objects."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def make_repo(folder: Path) -> Any:
     from dvc.repo import Repo
 
     folder.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # it writes to the stream of whichever test came first
     git(folder, "init", "--quiet", "--initial-branch", "main")
     repo = Repo.init(str(folder))
     with repo.config.edit("repo") as config:

@@ -13,17 +13,17 @@ from pod.__main__ import COMMANDS, OVERVIEW, build_parser, main
 from pod.settings import DEFAULTS, VARIABLE
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/pod.md").read_text()
+PAGE = "\n".join((ROOT / "docs" / name).read_text() for name in ("pod.md", "unattended.md"))
 NAMED = sorted(set(re.findall(r"^\s*(?:python -m|pistachio) pod (.*?)(?:\s+#.*)?$", PAGE, re.MULTILINE)))
 
 
-def test_the_page_names_every_command() -> None:
+def test_the_pages_name_every_command() -> None:
     assert {line.split()[0] for line in NAMED} == set(COMMANDS)
     assert {name for name in COMMANDS if f"python -m pod {name} " in OVERVIEW} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("line", NAMED)
-def test_a_command_of_the_page_can_be_typed(line: str) -> None:
+def test_a_command_of_the_pages_can_be_typed(line: str) -> None:
     name, *words = shlex.split(line)
     build_parser(name).parse_args(words)
 

@@ -1,6 +1,7 @@
 """A run over ComfyUI servers loses no picture and gives none to the wrong request, whatever the servers do."""
 
 import json
+import os
 import threading
 import time
 import uuid
@@ -125,6 +126,27 @@ def test_a_file_name_that_is_taken_is_no_trouble(world: World, monkeypatch: pyte
     assert same(world.draw(), expected)
     files = [json.loads(line)["file"] for line in Path("logs/comfyui.jsonl").read_text().splitlines()]
     assert [name[-11:] for name in files[PICTURES:]] == ["_00003_.png"] * PICTURES, files
+
+
+def test_a_slow_picture_says_how_far_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "LOG_SECONDS", 0.05)
+    world.servers[0].faults.slow(0.6)
+    world.draw(*world.requests[:1])
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"comfyui: picture 1 of 1: {world.servers[0].url}: draws (")
+    assert any("(50%)" in line for line in said)
+
+
+def test_what_was_sent_long_ago_is_forgotten(world: World) -> None:
+    folder = world.folder / "state/comfyui"
+    folder.mkdir(parents=True)
+    for name, age in (("old", 8 * 86400), ("young", 86400)):
+        (folder / f"{name}.json").write_text("{}")
+        os.utime(folder / f"{name}.json", (time.time() - age,) * 2)
+    world.draw(*world.requests[:1])
+    assert [path.stem for path in world.sent()] == ["young"]
 
 
 def test_two_prompts_are_under_way_at_once_and_no_more(world: World) -> None:

@@ -6,6 +6,7 @@ client that was killed costs at most the drawing of what was under way.
 """
 
 import json
+import sys
 import time
 import uuid
 from collections import Counter
@@ -26,6 +27,7 @@ from stages.backends.generate.comfyui.sent import Sending, SentFolder
 from stages.backends.generate.comfyui.server import ANSWER, BRIEF, Unreachable
 from stages.contracts.workflows import Graph
 from stages.runtime.errors import UserError
+from stages.runtime.progress import LOG_SECONDS
 from stages.runtime.provenance import hash_bytes
 
 DEPTH = 2  # prompts per server: one that runs and one that waits, so that the server never does
@@ -95,6 +97,7 @@ class Run:
         self.ready: dict[int, np.ndarray] = {}
         self.tries: Counter[int] = Counter()
         self.asked = 0  # the picture that the caller waits for
+        self.told = 0.0  # when something was last said of it
 
     def pictures(self) -> Iterator[np.ndarray]:
         """Yield uint8 (height, width, 3) RGB per job, in order; what is under way is cancelled if nobody wants it.
@@ -105,9 +108,10 @@ class Run:
         try:
             self._adopt()
             for number, job in enumerate(self.jobs):
-                self.asked = number
+                self.asked, self.told = number, time.monotonic()
                 while number not in self.ready:
                     if not self._turn():
+                        self._tell()
                         self.bell.wait(POLL)
                 yield self.ready.pop(number)
                 self.sent.forget(job.key)  # who asks for the next picture has kept this one
@@ -144,6 +148,16 @@ class Run:
                 post.failed(error)
         self._move_on()
         return len(self.ready) > before
+
+    def _tell(self) -> None:
+        """Say now and then how far a slow picture is, or that nobody answers."""
+        if time.monotonic() - self.told < LOG_SECONDS:
+            return
+        self.told = time.monotonic()
+        for post in self.posts:
+            steps = [f"{self.bell.progress.get(flight.prompt_id, 0.0):.0%}" for flight in post.flights]
+            state = post.why if post.down_since is not None else f"draws ({', '.join(steps)})" if steps else "idle"
+            print(f"comfyui: picture {self.asked + 1} of {len(self.jobs)}: {post.url}: {state}", file=sys.stderr)
 
     def _prepare(self, post: Post) -> None:
         self.bell.listen(post.url)

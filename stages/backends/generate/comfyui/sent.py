@@ -1,10 +1,14 @@
 """What was sent to which server: written before it is sent, so that a killed client finds its pictures again."""
 
 import json
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages.runtime.files import write_json
+
+KEPT = 7 * 86400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,12 @@ class SentFolder:
     """One small file per picture under way, named for the job's key."""
 
     def __init__(self, folder: Path) -> None:
+        """Open the folder; what is older than any server remembers is forgotten."""
         self.folder = folder
+        for path in folder.glob("*.json"):
+            with suppress(FileNotFoundError):  # another client has just forgotten it
+                if time.time() - path.stat().st_mtime > KEPT:
+                    path.unlink()
 
     def write(self, key: str, sending: Sending) -> None:
         """Remember a sending; whole or not at all."""
