@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from comfyui.server import Double, open_double
 
-from stages.backends.generate.comfyui import run
+from stages.backends.generate.comfyui import post, run
 from stages.contracts.comfyui_settings import PLAIN, ComfyUI
 from stages.contracts.generation import ImageRequest
 from stages.contracts.lora import write_lora
@@ -21,7 +21,7 @@ CONDITIONERS = {
     "clip_vision": "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
 }
 FACE_LORA = "ip-adapter-faceid-plusv2_sdxl_lora.safetensors"
-HASTE = {"POLL": 0.005, "MOVE_ON": 0.05, "REST": (0.005, 0.02)}  # seconds; so patient as a loopback server needs
+HASTE = {"POLL": 0.005, "MOVE_ON": 0.05}  # seconds; so patient as a loopback server needs
 
 
 def settings(base: Path, **changes: object) -> ComfyUI:
@@ -64,6 +64,7 @@ def hurry(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Let nobody wait longer than a test should."""
     for name, value in HASTE.items():
         monkeypatch.setattr(run, name, value)
+    monkeypatch.setattr(post, "REST", (0.005, 0.02))
 
 
 def request(base: Path, **changes: object) -> ImageRequest:

@@ -7,7 +7,8 @@ import numpy as np
 
 from stages.backends.generate.comfyui.deployment import Deployment, check_versions
 from stages.backends.generate.comfyui.jobs import Job, Planner
-from stages.backends.generate.comfyui.run import Post, Run
+from stages.backends.generate.comfyui.post import Post
+from stages.backends.generate.comfyui.run import Run
 from stages.backends.generate.comfyui.sent import SentFolder
 from stages.backends.generate.comfyui.server import Server, Unreachable
 from stages.contracts.generation import ImageRequest

@@ -12,7 +12,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from stages.backends.generate.comfyui.bell import Bell
-from stages.backends.generate.comfyui.deployment import Deployment, check_versions
+from stages.backends.generate.comfyui.deployment import check_versions
 from stages.backends.generate.comfyui.jobs import PREFIX, Job
 from stages.backends.generate.comfyui.pictures import WrongPicture, read_drawn
+from stages.backends.generate.comfyui.post import Flight, Post
 from stages.backends.generate.comfyui.sent import Sending, SentFolder
 from stages.backends.generate.comfyui.server import ANSWER, BRIEF, Unreachable
-from stages.contracts.workflows import Graph
 from stages.runtime.errors import UserError
 from stages.runtime.progress import LOG_SECONDS
 from stages.runtime.provenance import hash_bytes
@@ -37,53 +36,7 @@ FETCHES = 3  # tries to fetch one file
 TRIES = 4  # sendings of one picture
 MOVE_ON = 5.0  # seconds without a server after which another one gets its work
 ASKED = 3  # failures in a row, at the least, before a server counts as gone: one answer may take long to fail
-REST = (0.25, 4.0)  # seconds until a server that did not answer is asked again: first and at most
 LOG = Path("logs/comfyui.jsonl")
-
-
-@dataclass
-class Flight:
-    """One picture that a server was told to draw."""
-
-    number: int
-    prompt_id: str
-    graph: Graph
-    since: str | None  # from when on the log says what was left out of its LoRA; None: that was known before
-    unseen: int = 0
-    fetches: int = 0
-
-
-@dataclass
-class Post:
-    """A server in this run: what it was sent, and since when it does not answer."""
-
-    deployment: Deployment
-    prepared: bool = False
-    flights: list[Flight] = field(default_factory=list)
-    down_since: float | None = None
-    ask_again: float = 0.0
-    rest: float = REST[0]
-    failures: int = 0  # in a row
-    why: str = ""
-
-    @property
-    def url(self) -> str:
-        """The server's address."""
-        return self.deployment.server.url
-
-    def answered(self) -> None:
-        """It is there."""
-        self.down_since, self.rest, self.failures = None, REST[0], 0
-
-    def failed(self, error: Unreachable) -> None:
-        """It gave no usable answer: leave it alone for a while, longer each time."""
-        now = time.monotonic()
-        self.down_since, self.why, self.failures = (
-            self.down_since or now,
-            f"{error.where}: {error.what}",
-            self.failures + 1,
-        )
-        self.ask_again, self.rest = now + self.rest, min(2 * self.rest, REST[1])
 
 
 class Run:
