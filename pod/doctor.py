@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NAMES = """accelerate diffusers dvc dvc-s3 filelock hydra-core imagehash insightface jinja2 markupsafe matplotlib numpy
-omegaconf onnxruntime opencv-python packaging pandas peft pillow prodigyopt psutil pydantic pyyaml requests rich safetensors
-scipy tensorboard torch transformers typer websockets"""  # pyproject.toml's dependencies
+omegaconf onnxruntime opencv-python packaging pandas peft pillow prodigyopt psutil pydantic pyyaml requests rich
+safetensors scipy tensorboard torch transformers typer websockets"""  # pyproject.toml's dependencies
 MODULES = {"dvc-s3": "dvc_s3", "hydra-core": "hydra", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
 NEEDED = {name: MODULES.get(name, name) for name in NAMES.split()}
 WHERE_THERE = {"xformers": "xformers.ops", "bitsandbytes": "bitsandbytes"}  # imported if installed
