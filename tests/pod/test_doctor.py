@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -132,9 +131,8 @@ def test_the_file_works_alone_in_an_old_python(healthy: Clinic, tmp_path: Path) 
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [python, "doctor.py", "--python", healthy.python, "--workspace", str(healthy.folder)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert re.search(rf"^PASS    packages: {len(doctor.NEEDED)} import, as pinned$", done.stdout, re.MULTILINE), (
-        done.stdout + done.stderr
-    )
+    count = len(doctor.NEEDED) - 1  # onnxruntime has a line of its own
+    assert f"PASS    packages: {count} import, as pinned\n" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
     nothing = subprocess.run(
         [python, "doctor.py", "--python", "/no/python"], cwd=tmp_path, capture_output=True, text=True
