@@ -1,6 +1,8 @@
 """A ComfyUI of our own to measure: started from its folder with models from another, killed and started again."""
 
+import argparse
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -79,3 +81,18 @@ def describe(server: ComfyProcess) -> dict[str, Any]:
         "version": system["comfyui_version"], "commit": commit_of(server.comfyui), "torch": system["pytorch_version"],
         "python": system["python_version"].split()[0],
     }  # fmt: skip
+
+
+def open_comfyui(purpose: str | None, port: int) -> tuple[ComfyProcess, Path]:
+    """The server that the command line names, with an emptied folder and not yet started, and the base's folder."""
+    parser = argparse.ArgumentParser(description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--comfyui", type=Path, required=True, help="a clone of ComfyUI")
+    parser.add_argument("--python", type=Path, required=True, help="the Python that it runs with")
+    parser.add_argument("--models", type=Path, required=True, help="folder with random_sdxl_0 in both forms")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the server's files; emptied first")
+    parser.add_argument("--port", type=int, default=port)
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    server = ComfyProcess(arguments.comfyui, arguments.python, arguments.work, arguments.port)
+    base = arguments.models / "random_sdxl_0"
+    return server, base

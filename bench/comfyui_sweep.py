@@ -6,9 +6,7 @@ FOLDER has what `bench.random_sdxl` wrote.  2 LoRAs x 3 guidances x 3 strengths 
 project's own backend; figures go to bench/results/comfyui.json.
 """
 
-import argparse
 import json
-import shutil
 import signal
 import threading
 import time
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.comfyui_process import ComfyProcess, describe, link_checkpoint
+from bench.comfyui_process import ComfyProcess, describe, link_checkpoint, open_comfyui
 from bench.differences import difference
 from bench.random_lora import write_random_lora
 from bench.results_file import append_result
@@ -150,16 +148,7 @@ def measure(server: ComfyProcess, base: Path) -> None:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--comfyui", type=Path, required=True, help="a clone of ComfyUI")
-    parser.add_argument("--python", type=Path, required=True, help="the Python that it runs with")
-    parser.add_argument("--models", type=Path, required=True, help="folder with random_sdxl_0 in both forms")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the server's files; emptied first")
-    parser.add_argument("--port", type=int, default=8195)
-    arguments = parser.parse_args()
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    server = ComfyProcess(arguments.comfyui, arguments.python, arguments.work, arguments.port)
-    base = arguments.models / "random_sdxl_0"
+    server, base = open_comfyui(__doc__, 8195)
     link_checkpoint(server, base.with_suffix(".safetensors"), f"{base.name}.safetensors")
     try:
         server.start()

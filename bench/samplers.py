@@ -6,12 +6,10 @@ FOLDER has what `bench.random_sdxl` wrote.  Same random SDXL, LoRA, prompt and s
 bench/results/samplers.json.  ComfyUI cuts a picture's values down where diffusers rounds: one level is no difference.
 """
 
-import argparse
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from bench.comfyui_process import ComfyProcess, describe, link_checkpoint
+from bench.comfyui_process import ComfyProcess, describe, link_checkpoint, open_comfyui
 from bench.differences import difference
 from bench.random_lora import write_random_lora
 from bench.random_sdxl import NOISE
@@ -74,16 +72,7 @@ def measure(server: ComfyProcess, wanted: dict[tuple[str, str, int], ImageReques
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--comfyui", type=Path, required=True, help="a clone of ComfyUI")
-    parser.add_argument("--python", type=Path, required=True, help="the Python that it runs with")
-    parser.add_argument("--models", type=Path, required=True, help="folder with random_sdxl_0 in both forms")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the server's files; emptied first")
-    parser.add_argument("--port", type=int, default=8196)
-    arguments = parser.parse_args()
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    server = ComfyProcess(arguments.comfyui, arguments.python, arguments.work, arguments.port)
-    base = arguments.models / "random_sdxl_0"
+    server, base = open_comfyui(__doc__, 8196)
     link_checkpoint(server, base.with_suffix(".safetensors"), "base.safetensors")
     lora = server.folder / "random.safetensors"
     write_random_lora(lora, 1)
