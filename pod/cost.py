@@ -12,7 +12,6 @@ heartbeat.
 """
 
 import argparse
-import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -112,7 +111,7 @@ def _run(meter: Meter, words: Sequence[str]) -> int:
     if len(words) < 2:
         raise PodError("cost run", "no command", "cost run repro -- dvc repro")
     close_lost(meter.ledger, meter.heartbeat)
-    env = os.environ | {VARIABLE: str(meter.ledger.resolve())}
+    env = meter.places.activated() | {VARIABLE: str(meter.ledger.resolve())}
     with metered(meter, words[0]):
         try:
             return subprocess.call(list(words[1:]), env=env)

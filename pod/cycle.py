@@ -12,7 +12,6 @@ docs/unattended.md says when it stops and what to do then.
 """
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -186,7 +185,7 @@ class Cycle:
 
     def _command(self, step: Step, command: tuple[str, ...], left: float, bound: str) -> str:
         log = self.memory.log(step.name)
-        env = os.environ | {VARIABLE: str(self.meter.ledger.resolve())}
+        env = self.places.activated() | {VARIABLE: str(self.meter.ledger.resolve())}
         try:
             running = Running(command, self.places.workspace, log, env)
         except OSError as error:

@@ -32,6 +32,11 @@ class Places:
         """``path`` as the workspace sees it."""
         return self.workspace / path
 
+    def activated(self) -> dict[str, str]:
+        """The environment in which the workspace's programs come first, as after `activate` (stages say `python`)."""
+        folder = self.at(self.python).parent.absolute()
+        return os.environ | {"PATH": os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])}
+
 
 def read_settings(name: str, kind: type[T], config: Path | None = None) -> T:
     """Table ``[name]`` as the dataclass ``kind``: defaults of the class, then pod.toml, then the owner's file.

@@ -3,8 +3,8 @@
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Program:
     lock: Path
     log: Path
     may_end: bool = False  # it ends by itself, with code 0
+    variables: Mapping[str, str] = field(default_factory=dict)  # over the environment
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Ward:
 
     def _start(self) -> None:
         program = self.program
-        self.child = start_service(program.lock, program.command, program.log, program.folder)
+        self.child = start_service(program.lock, program.command, program.log, program.folder, program.variables)
         self._begin("started", f"pid {self.child.pid}")
 
     def _begin(self, what: str, why: str) -> None:

@@ -136,7 +136,7 @@ def _pipeline_ward(places: Places, settings: Watch, words: tuple[str, ...]) -> W
     python = str(places.at(places.python).absolute())
     command = [python if word == "{python}" else word for word in words]
     lock, log = places.at(places.state) / "pipeline.pid", places.at(places.logs) / "pipeline.log"
-    program = Program("pipeline", command, places.workspace, lock, log, may_end=True)
+    program = Program("pipeline", command, places.workspace, lock, log, may_end=True, variables=places.activated())
     return _ward(places, settings, program, PipelineJudge(places.at(places.logs) / HEARTBEAT, settings.patience))
 
 

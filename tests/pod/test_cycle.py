@@ -96,6 +96,21 @@ def test_every_step_is_done_in_its_order_on_the_meter(workspace: Path, capsys: p
     assert "step.py" not in shown
 
 
+def test_steps_find_the_programs_of_the_workspaces_environment(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = workspace / ".venv/bin"
+    own.mkdir(parents=True)
+    (own / "python").symlink_to(sys.executable)
+    (own / "dvc").write_text("#!/bin/sh\necho own dvc >> ran.txt\n")
+    (own / "dvc").chmod(0o755)
+    (workspace / "my.toml").write_text(settings(commands={"repro": ["/bin/sh", "-c", "dvc repro"]}))
+    cycle(capsys)
+    assert "own dvc" in Path("ran.txt").read_text()
+    assert main(["cost", "run", "repro", "--", "dvc", "repro"]) == 0
+    assert Path("ran.txt").read_text().splitlines()[-1] == "own dvc"
+
+
 def test_a_second_cycle_begins_anew_and_commits_nothing_new(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
