@@ -21,10 +21,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NAMES = """accelerate diffusers dvc dvc-s3 filelock hydra-core imagehash insightface jinja2 markupsafe matplotlib numpy
-omegaconf onnxruntime opencv-python packaging pandas peft pillow prodigyopt psutil pydantic pyyaml requests rich
-safetensors scipy tensorboard torch transformers typer websockets"""  # pyproject.toml's dependencies
-MODULES = {"dvc-s3": "dvc_s3", "hydra-core": "hydra", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+NAMES = """accelerate c2pa-python cryptography diffusers dvc dvc-s3 fastapi filelock hydra-core imagehash insightface
+jinja2 markupsafe matplotlib numpy omegaconf onnxruntime opencv-python packaging pandas peft pillow prodigyopt
+prometheus-client psutil pydantic pyyaml requests rich safetensors scipy tensorboard torch transformers typer uvicorn
+websockets"""  # pyproject.toml's dependencies
+MODULES = {
+    "c2pa-python": "c2pa", "dvc-s3": "dvc_s3", "hydra-core": "hydra", "opencv-python": "cv2", "pillow": "PIL",
+    "prometheus-client": "prometheus_client", "pyyaml": "yaml",
+}  # fmt: skip
 NEEDED = {name: MODULES.get(name, name) for name in NAMES.split()}
 WHERE_THERE = {"xformers": "xformers.ops", "bitsandbytes": "bitsandbytes"}  # imported if installed
 MATCHED = ("transformers", "diffusers", "huggingface-hub", "peft", "tokenizers", "accelerate")

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, check, comfyui, findings, models, pod, storage, training, versions, workspace
+from stages.commands import caption, check, comfyui, findings, models, pod, publish, storage, training, versions
+from stages.commands import workspace as workspaces
+from stages.commands.beside import PLAIN, AsTyped
 from stages.runtime.entry import program
 
 if TYPE_CHECKING:
@@ -42,14 +44,15 @@ app.add_typer(findings.app, name="findings")
 app.command()(check.check)
 app.add_typer(storage.remote, name="remote")
 app.command()(storage.fsck)
-app.command()(workspace.init)
-app.command()(workspace.upgrade)
+app.command()(workspaces.init)
+app.command()(workspaces.upgrade)
 app.command()(versions.compare)
 app.command()(versions.replicate)
 app.command()(comfyui.parity)
 app.command("prove-resume")(training.prove_resume)
 app.command()(training.memory)
-app.command(cls=pod.AsTyped, context_settings=pod.PLAIN)(pod.pod)
+app.command(cls=AsTyped, context_settings=PLAIN)(pod.pod)
+publish.add_commands(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

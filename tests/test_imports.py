@@ -67,6 +67,18 @@ def violations(root: Path) -> list[str]:
     return found
 
 
+def entanglements(root: Path) -> list[str]:
+    """What publish/ imports of rooms that are not its business: of stages/, the stages themselves and commands."""
+    found = []
+    for path in sorted((root / "publish").rglob("*.py")):
+        for target in imported(ast.parse(path.read_text(encoding="utf-8"))):
+            if target.split(".")[0] in ("miniature", "pod", "bench") or room_of(target) in ("stage", "command"):
+                found.append(f"{path.name} imports {target}")
+            elif target.split(".")[0] in HEAVY:
+                found.append(f"{path.name} imports {target}: only backends import models' libraries")
+    return found
+
+
 def strangers(root: Path) -> list[str]:
     """What pod/ imports beside the standard library and itself."""
     found = []
@@ -83,6 +95,18 @@ def test_every_import_points_down_the_line() -> None:
 def test_the_pod_needs_nothing_installed() -> None:
     assert strangers(ROOT) == []
     assert len(list((ROOT / "pod").glob("*.py"))) > 5
+
+
+def test_what_is_published_needs_neither_stages_nor_rooms_beside_it() -> None:
+    assert entanglements(ROOT) == []
+    assert len(list((ROOT / "publish").rglob("*.py"))) > 5
+
+
+@pytest.mark.parametrize("line", ["from stages.batch import main", "import pod.meter", "import torch"])
+def test_a_planted_import_in_publish_is_found(tmp_path: Path, line: str) -> None:
+    (tmp_path / "publish/serve").mkdir(parents=True)
+    (tmp_path / "publish/serve/app.py").write_text(f"from stages.flows.scoring import score\n{line}\n")
+    assert len(entanglements(tmp_path)) == 1
 
 
 def test_a_planted_import_in_the_pod_is_found(tmp_path: Path) -> None:

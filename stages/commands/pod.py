@@ -1,22 +1,10 @@
-"""`pistachio pod`: the commands of pod/, which stages/ knows only as a program."""
+"""`pistachio pod`: the commands of pod/."""
 
-import os
-import subprocess
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
-PLAIN = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-
-
-class AsTyped(TyperCommand):
-    """Keeps every word: click itself takes ``--`` away, behind which a command of the user's own begins."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.meta["typed"] = list(args)
-        return super().parse_args(ctx, args)
+from stages.commands.beside import hand_over
 
 
 def pod(
@@ -30,8 +18,4 @@ def pod(
       pistachio pod doctor
       pistachio pod health --wait 300
     """
-    command = [sys.executable, "-m", "pod", *(context.meta["typed"] or ["--help"])]
-    sys.stdout.flush()
-    if os.name != "nt":
-        os.execv(command[0], command)  # so that a signal to this process is a signal to the command
-    raise typer.Exit(subprocess.call(command))
+    hand_over("pod", context.meta["typed"] or ["--help"])

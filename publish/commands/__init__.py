@@ -1,0 +1,1 @@
+"""The programs of this room, one module each."""

@@ -1,0 +1,1 @@
+"""Content credentials, marking and tracing of published pictures."""

@@ -1,0 +1,1 @@
+"""The local page on which pictures are approved, rejected and compared."""

@@ -1,0 +1,1 @@
+"""Pictures over HTTP, for a chatbot or a site."""
