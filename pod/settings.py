@@ -119,21 +119,21 @@ def _build(kind: Any, value: Any, where: str, partly: bool = False) -> Any:
     missing = [k for k, f in known.items() if k not in value and f.default is MISSING and f.default_factory is MISSING]
     if missing and not partly:
         raise PodError(f"{where}.{missing[0]}", "is missing")
-    built = {key: _convert(hints[key], item, f"{where}.{key}") for key, item in value.items()}
+    built = {key: _convert(hints[key], item, f"{where}.{key}", partly) for key, item in value.items()}
     return None if partly else kind(**built)
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the type that a field is annotated with."""
+def _convert(hint: Any, value: Any, where: str, partly: bool = False) -> Any:
+    """``value`` as the type that a field is annotated with; ``partly``: what is missing in a table is no fault yet."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return _convert(next(kind for kind in arguments if kind is not type(None)), value, where)
+        return _convert(next(kind for kind in arguments if kind is not type(None)), value, where, partly)
     if is_dataclass(hint):
-        return _build(hint, value, where)
+        return _build(hint, value, where, partly)
     if origin is tuple and isinstance(value, list):
         return tuple(_convert(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _convert(arguments[1], item, f"{where}.{key}", partly) for key, item in value.items()}
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
     if isinstance(value, int | float) and not is_amount(value):

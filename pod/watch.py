@@ -5,7 +5,7 @@ printed last is kept in logs/crashes/.  SIGTERM or Ctrl-C ends the watch and wha
 
   python -m pod watch                               ComfyUI
   python -m pod watch --pipeline                    ComfyUI, and `dvc repro` until it is done
-  python -m pod watch --pipeline --no-comfyui       the pipeline alone
+  python -m pod watch --pipeline --no-comfyui       the pipeline alone: ComfyUI is watched since startup
   python -m pod watch --no-comfyui --pipeline -- .venv/bin/dvc repro train
 
 Events go to logs/pod/events.jsonl, to [watch] on_event (a command, JSON on its standard input) and to a webhook.
@@ -15,6 +15,7 @@ import argparse
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,12 +84,15 @@ def run(arguments: argparse.Namespace) -> int:
     pipeline = tuple(arguments.command) or settings.pipeline
     if arguments.no_comfyui and not (arguments.pipeline or arguments.command):
         raise PodError("--no-comfyui", "leaves nothing to watch", "add --pipeline")
-    with locked(places.at(places.state) / "watch.lock", "the watch"):
-        wards = []
-        if not arguments.no_comfyui:
-            wards.append(_comfyui_ward(places, settings, startup))
-        if arguments.pipeline or arguments.command:
-            wards.append(_pipeline_ward(places, settings, pipeline, arguments.config))
+    wards = []
+    if not arguments.no_comfyui:
+        wards.append(_comfyui_ward(places, settings, startup))
+    if arguments.pipeline or arguments.command:
+        wards.append(_pipeline_ward(places, settings, pipeline, arguments.config))
+    with ExitStack() as locks:
+        for name in (ward.program.name for ward in wards):  # what startup began watches ComfyUI alone
+            what = f"the watch of {name}" + " (--no-comfyui leaves it to that)" * (name == "comfyui")
+            locks.enter_context(locked(places.at(places.state) / f"watch-{name}.lock", what))
         _loop(wards, settings, arguments.seconds)
         rows = [_row(ward) for ward in wards]
     return print_table(rows, arguments.json)

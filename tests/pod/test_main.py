@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -100,6 +101,16 @@ def test_an_error_that_nobody_can_mend_keeps_its_traceback(monkeypatch: pytest.M
     monkeypatch.setattr("pod.__main__._run", fail)
     with pytest.raises(OSError, match="ours"):
         main(["health"])
+
+
+def test_an_older_python_is_told_which_one_to_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "pod/__init__.py"))
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("; say python3.11 -m pod\n")
 
 
 def test_a_workspace_that_is_not_there_is_one_line_of_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:

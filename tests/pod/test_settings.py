@@ -9,6 +9,7 @@ import pytest
 
 from pod.errors import PodError
 from pod.settings import TABLES, Places, read_settings
+from pod.startup_settings import Startup
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,18 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PodError, match="there is no such file"):
         read_settings("pod", Places, tmp_path / "none.toml")
     assert "pod" in TABLES
+
+
+def test_a_table_inside_a_table_needs_to_name_only_what_differs_and_a_list_is_replaced_whole(tmp_path: Path) -> None:
+    config = write(tmp_path, '[startup.comfyui]\ncommit = ""\n[startup.environments.comfyui]\nbase = "python3.12"\n')
+    found = read_settings("startup", Startup, config)
+    assert found.comfyui is not None
+    assert (found.comfyui.name, found.comfyui.commit) == ("ComfyUI", "")
+    assert found.environments is not None
+    assert found.environments["comfyui"].base == "python3.12"
+    assert found.environments["comfyui"].install != ()
+    with pytest.raises(PodError, match=r"startup.models\[0\].url: is missing"):
+        read_settings("startup", Startup, write(tmp_path, '[[startup.models]]\npath = "x"\n'))
 
 
 @pytest.mark.parametrize("value", ["-1.0", "nan", "inf", "-1"])
