@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, check, comfyui, findings, models, pod, publish, storage, subject, training, versions
+from stages.commands import (
+    caption,
+    check,
+    comfyui,
+    findings,
+    models,
+    pod,
+    publish,
+    storage,
+    subject,
+    training,
+    versions,
+)
 from stages.commands import workspace as workspaces
 from stages.commands.beside import PLAIN, AsTyped
 from stages.runtime.entry import program

@@ -43,7 +43,9 @@ def list_objections(card: Subject, dataset: Dataset, use: str) -> list[str]:
     if card.expires is not None and card.expires < date.today():
         problems.append(f"expires: it did on {card.expires}; ask for consent anew and write the new date")
     if card.dataset != dataset.name:
-        problems.append(f"dataset: {card.dataset!r}, but dataset.name is {dataset.name!r}; write this person's own card")
+        problems.append(
+            f"dataset: {card.dataset!r}, but dataset.name is {dataset.name!r}; write this person's own card"
+        )
     if use not in card.scope:
         agreed = ", ".join(card.scope)
         problems.append(f"scope: {agreed}, but promotion.use is {use}; ask for it, or set another promotion.use")

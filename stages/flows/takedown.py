@@ -15,7 +15,7 @@ from stages.contracts.lora import read_header
 from stages.contracts.paths import EVAL_IMAGES, LORA, SCORECARD, SUBJECT, SWEEP_IMAGES, TAKEDOWN, VERSIONS
 from stages.contracts.production import SIDECAR, PictureRecord
 from stages.contracts.scorecard import read_scorecard
-from stages.contracts.settings import Dataset, read_yaml
+from stages.contracts.settings import Dataset
 from stages.contracts.subject import Subject, read_subject
 from stages.contracts.takedown import Made
 from stages.flows.versions import list_versions
@@ -127,7 +127,9 @@ def _records(folder: Path) -> Iterator[Path]:
             continue
         if place.is_dir():
             yield from _records(place)
-        elif place.suffix == SIDECAR and (place.parent.name in ("approved", "rejected") or place.with_suffix(".png").exists()):
+        elif place.suffix == SIDECAR and (
+            place.parent.name in ("approved", "rejected") or place.with_suffix(".png").exists()
+        ):
             yield place
 
 

@@ -20,7 +20,16 @@ _WORDS = {
           "achttien negentien",
 }  # fmt: skip
 NUMBERS = {word: number for line in _WORDS.values() for number, word in enumerate(line.split(), 1)}
-NUMBERS |= {"fuenf": 5, "zwoelf": 12, "fuenfzehn": 15, "catorze": 14, "dezasseis": 16, "dezassete": 17, "a": 1, "eine": 1}
+NUMBERS |= {
+    "fuenf": 5,
+    "zwoelf": 12,
+    "fuenfzehn": 15,
+    "catorze": 14,
+    "dezasseis": 16,
+    "dezassete": 17,
+    "a": 1,
+    "eine": 1,
+}
 TENS = frozenset(
     "twenty thirty forty fifty sixty seventy eighty ninety hundred vingt trente quarante cinquante soixante veinte treinta "
     "cuarenta y venti trenta quaranta vinte trinta quarenta cinquenta e und en".split()
@@ -29,12 +38,12 @@ _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth el
             "fifteenth sixteenth seventeenth".split()  # fmt: skip
 
 _NAMES = "|".join(sorted((name for name in NUMBERS if len(name) > 1), key=len, reverse=True))
-_N = rf"(?<![\d.,/:])(?<!\d[ -])(?P<n>\d{{1,3}}(?![\d.])|\d \d(?!\d)|\b(?:{_NAMES})\b)"
+_N = rf"(?<![\w.,/:])(?<!\d[ -])(?P<n>\d{{1,3}}(?![\d.])|\d \d(?!\d)|\b(?:{_NAMES})\b)"
 _SPACE = r"[\s\-_.]{0,3}"
 _THINGS = (  # what may be as old as it likes
     r"(?!\W{0,3}(?:whisk(?:e)?y|scotch|wine|rum|port|brandy|cognac|bourbon|tequila|cheese|oak|tree|bonsai|car|truck|motor\w*|"
     r"bike|house|building|cottage|bridge|church|guitar|violin|piano|book|map|camera|jacket|coat|boots|jeans|dress|shirt|"
-    r"sweater|laptop|computer|company|brand|tradition|dog|cat|horse|mare|pony|boat|ship|anniversary|photo|painting|recipe))"
+    r"sweater|laptop|computer|company|brand|tradition|dog|cat|horse|mare|pony|boat|ship|anniversary|photo|painting|recipe)s?\b)"
 )
 _YEARS = r"(?:years?|yrs?|yr|y|months?|mos?|weeks?|wks?|days?)"
 _EN = [
