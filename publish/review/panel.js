@@ -31,7 +31,7 @@ function suggestions(report) {
     ["score", ["threshold", "n"], ["95% interval", "n"], ["Youden’s J", "n"], "conf/thresholds"], "th")));
   table.append(make("tbody", {}, ...report.suggestions.map((each) => line([
     each.score.replace("_", " "), [digits(each.threshold), "n"], [range(each.low, each.high), "n"],
-    [digits(each.youden), "n"], each.line ? make("code", {}, each.line) : "",
+    [digits(each.youden), "n"], each.line ? make("code", {}, each.line) : make("span", { className: "muted" }, "does not tell your votes apart"),
   ]))));
   return make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Thresholds" }, table);
 }

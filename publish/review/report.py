@@ -1,6 +1,6 @@
 """What a review comes to: how well the gate and the person agree, or which of two versions the person prefers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,22 @@ from publish.review.gallery import Item
 from publish.review.pairs import Assignment
 from publish.review.votes import Vote
 from stages.contracts.artifact import Closed
+from stages.measures.verdict import adjust_holm
 from stages.measures.votes import (
     ENOUGH,
     count_confusion,
     measure_cut,
     measure_kappa,
     measure_preference,
+    test_separation,
 )
 
 RESAMPLES, SEED = 1000, 0
-# A score of a record, and the threshold of conf/thresholds that divides it; empty: none does.
+LEVEL = 0.05  # p of a score, with Holm's correction over the scores, from which on it tells nothing
+# A score of a record, and the line of conf/thresholds that divides it.
 SCORES = {
-    "similarity": "face_pass", "second_similarity": "second_pass", "realism": "realism", "adherence": "",
-    "sharpness": "",
+    "similarity": "face_pass: {}", "second_similarity": "second_pass: {}", "realism": "batch: {{realism: {}}}",
+    "adherence": "batch: {{adherence: {}}}", "sharpness": "batch: {{sharpness: {}}}",
 }  # fmt: skip
 
 
@@ -36,7 +39,8 @@ class Suggestion(Closed):
     youden: float | None = Field(description="sensitivity + specificity - 1; 0: no better than chance")
     sensitivity: float | None
     specificity: float | None
-    line: str = Field(description="for conf/thresholds/default.yaml; empty: nothing there divides this score")
+    p: float = Field(description="that the score is no higher where approved, with Holm's correction over the scores")
+    line: str = Field(description="for conf/thresholds/default.yaml; empty: the score does not tell the votes apart")
 
 
 class GateReport(Closed):
@@ -96,22 +100,25 @@ def report_gate(items: Sequence[Item], standing: Mapping[str, Vote]) -> GateRepo
         both_approved=table.both_approved, only_gate=table.only_gate, only_person=table.only_person,
         both_rejected=table.both_rejected, kappa=kappa.value if kappa else None, kappa_low=kappa.low if kappa else None,
         kappa_high=kappa.high if kappa else None,
-        suggestions=tuple(_suggest(name, scores[name], person_N) for name in SCORES) if recorded else (),
+        suggestions=tuple(_suggest(scores, person_N)) if compared else (),
         remarks=tuple(_remarks(person_N, len(standing) - len(blind), recorded)),
     )  # fmt: skip
 
 
-def _suggest(name: str, score_N: np.ndarray, person_N: np.ndarray) -> Suggestion:
-    found = measure_cut(score_N, person_N, resamples=RESAMPLES, seed=SEED)
-    if found is None:
-        nothing: dict[str, Any] = dict.fromkeys(("threshold", "low", "high", "youden", "sensitivity", "specificity"))
-        return Suggestion(score=name, line="", **nothing)
-    cut, interval = found
-    line = f"{SCORES[name]}: {cut.value:.2f}" if SCORES[name] else ""
-    return Suggestion(
-        score=name, threshold=cut.value, low=interval.low, high=interval.high, youden=cut.youden,
-        sensitivity=cut.sensitivity, specificity=cut.specificity, line=line,
-    )  # fmt: skip
+def _suggest(scores: Mapping[str, np.ndarray], person_N: np.ndarray) -> Iterator[Suggestion]:
+    p_S = adjust_holm(np.array([test_separation(score_N, person_N) for score_N in scores.values()]))
+    for (name, score_N), p in zip(scores.items(), p_S, strict=True):
+        found = measure_cut(score_N, person_N, resamples=RESAMPLES, seed=SEED)
+        if found is None:
+            nothing: dict[str, Any] = dict.fromkeys(("threshold", "low", "high", "youden", "sensitivity", "specificity"))
+            yield Suggestion(score=name, p=float(p), line="", **nothing)
+            continue
+        cut, interval = found
+        line = SCORES[name].format(f"{cut.value:.3f}") if p <= LEVEL else ""
+        yield Suggestion(
+            score=name, threshold=cut.value, low=interval.low, high=interval.high, youden=cut.youden,
+            sensitivity=cut.sensitivity, specificity=cut.specificity, p=float(p), line=line,
+        )  # fmt: skip
 
 
 def _remarks(person_N: np.ndarray, seen: int, recorded: bool) -> list[str]:
@@ -168,7 +175,8 @@ def _gate_lines(report: GateReport) -> list[str]:
         lines += ["", "the threshold that would match you best (95% interval, Youden's J; nothing is changed)"]
         for each in report.suggestions:
             shown = f"{_interval(each.threshold, each.low, each.high)}, J {each.youden:.2f}" if each.youden else "none"
-            lines.append(f"  {each.score:<18}{shown}{f'   conf/thresholds: {each.line}' if each.line else ''}")
+            said = f"conf/thresholds: {each.line}" if each.line else "does not tell your votes apart"
+            lines.append(f"  {each.score:<18}{shown:<34}{said}")
     return lines + (["", *report.remarks] if report.remarks else [])
 
 
