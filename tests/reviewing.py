@@ -1,4 +1,4 @@
-"""`pistachio review` as a program of its own: started, asked, killed."""
+"""`pistachio review`, started, asked and killed: in this program or as one of its own."""
 
 import http.client
 import json
@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,27 +15,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import uvicorn
+
+from publish.review.app import HOST, QUIETLY, build_app, listen, make_token
+from publish.review.session import Review, open_review
+
 ROOT = Path(__file__).parent.parent
-START_S = 60.0
+PATIENCE_S = 60.0
 
 
 class Server:
-    """A review that runs, and its address."""
+    """A review that answers at ``address``."""
 
-    def __init__(self, *words: object) -> None:
-        command = [sys.executable, "-m", "publish", "review", *map(str, words), "--no-browser"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.match(r"review: (http://\S+)$", line)
-        if found is None:
-            raise RuntimeError(f"no address: {line} {self.end()[1]}")
-        self.address = found[1]
-        parts = urlsplit(self.address)
-        self.host, self.port, self.token = str(parts.hostname), int(parts.port or 0), parts.path.strip("/")
+    def __init__(self, address: str, review: Review | None = None) -> None:
+        records = {item.id: item.pictures[0].record for item in review.items} if review else {}
+        self.gate = {item: record.scores for item, record in records.items() if record}  # known in this program alone
+        parts = urlsplit(address)
+        self.address, self.host, self.port = address, str(parts.hostname), int(parts.port or 0)
+        self.token = parts.path.strip("/")
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -71,26 +69,64 @@ class Server:
         chosen = vote_id or str(uuid.uuid4())
         return self.post("votes", id=chosen, item=item, vote=vote, scores_shown=seen, milliseconds=1)
 
+
+class Program(Server):
+    """The same as a program of its own."""
+
+    def __init__(self, *words: object) -> None:
+        command = [sys.executable, "-m", "publish", "review", *map(str, words), "--no-browser"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.match(r"review: (http://\S+)$", line)
+        if found is None:
+            raise RuntimeError(f"no address: {line} {self.end()[1]}")
+        super().__init__(found[1])
+
     def kill(self) -> None:
         """As a crash does."""
         self.process.send_signal(signal.SIGKILL)
-        self.end()
+        self.process.communicate()
 
     def end(self) -> tuple[str, str]:
+        """Ctrl+C; what it had said since."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.communicate(timeout=START_S)
+            return self.process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.communicate()
 
 
 @contextmanager
-def serve_review(*words: object) -> Iterator[Server]:
-    """Serve until the block ends."""
-    server = Server(*words)
+def run_review(*words: object) -> Iterator[Program]:
+    """`pistachio review words` until the block ends."""
+    program = Program(*words)
     try:
-        yield server
+        yield program
     finally:
-        server.end()
+        if not program.process.stdout or not program.process.stdout.closed:
+            program.end()
+
+
+@contextmanager
+def serve_review(folder: Path, against: Path | None = None, seed: int | None = None) -> Iterator[Server]:
+    """The same in a thread of this program, which starts sooner."""
+    other = None if against is None else str(against)
+    review = open_review(str(folder), other, voter="owner", votes=None, seed=seed, reveal=False, writable=True)
+    door, token = listen(0), make_token()
+    port = door.getsockname()[1]
+    config = uvicorn.Config(build_app(review, token, port), **QUIETLY)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+    thread.start()
+    try:
+        yield Server(f"http://{HOST}:{port}/{token}/", review)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        door.close()

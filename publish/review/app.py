@@ -29,6 +29,10 @@ ASSETS = {
 }  # fmt: skip
 MOST_THUMBS = 4096  # kept in memory; about 5 kB each
 HOST = "127.0.0.1"
+QUIETLY: dict[str, Any] = {
+    "access_log": False, "log_level": "warning", "lifespan": "off", "server_header": False, "ws": "none",
+    "proxy_headers": False, "timeout_graceful_shutdown": 1,
+}  # fmt: skip
 
 
 class Ballot(BaseModel):
@@ -158,7 +162,9 @@ def listen(port: int) -> socket.socket:
         door.bind((HOST, port))
     except OSError as error:
         door.close()
-        raise UserError(f"--port {port}", f"cannot be had ({error.strerror})", "leave it out, or take another") from None
+        raise UserError(
+            f"--port {port}", f"cannot be had ({error.strerror})", "leave it out, or take another"
+        ) from None
     door.listen(64)
     return door
 
@@ -170,8 +176,5 @@ def make_token() -> str:
 
 def serve_review(review: Review, door: socket.socket, token: str) -> None:
     """Answer until interrupted."""
-    config = uvicorn.Config(
-        build_app(review, token, door.getsockname()[1]), access_log=False, log_level="warning", lifespan="off",
-        timeout_graceful_shutdown=1, server_header=False, ws="none", proxy_headers=False,
-    )  # fmt: skip
+    config = uvicorn.Config(build_app(review, token, door.getsockname()[1]), **QUIETLY)
     uvicorn.Server(config).run(sockets=[door])

@@ -169,7 +169,7 @@ def _read_assignment(path: Path) -> Assignment | None:
 
 
 def _made_even(one: Picture, other: Picture) -> tuple[Picture, Picture]:
-    """Both as large as the smaller one, and both a JPEG where one is: small copies must not be known by what they are."""
+    """Both as large as the smaller one, and both a JPEG where one is: small copies must not be known for such."""
     shapes = [read_picture(each.path).shape for each in (one, other)]
     side = min(max(shape[:2]) for shape in shapes)
     sizes = [tuple(max(1, round(length * side / max(shape[:2]))) for length in shape[1::-1]) for shape in shapes]

@@ -17,7 +17,7 @@ from stages.measures.votes import (
     measure_cut,
     measure_kappa,
     measure_preference,
-    test_separation,
+    measure_separation,
 )
 
 RESAMPLES, SEED = 1000, 0
@@ -106,11 +106,13 @@ def report_gate(items: Sequence[Item], standing: Mapping[str, Vote]) -> GateRepo
 
 
 def _suggest(scores: Mapping[str, np.ndarray], person_N: np.ndarray) -> Iterator[Suggestion]:
-    p_S = adjust_holm(np.array([test_separation(score_N, person_N) for score_N in scores.values()]))
+    p_S = adjust_holm(np.array([measure_separation(score_N, person_N) for score_N in scores.values()]))
     for (name, score_N), p in zip(scores.items(), p_S, strict=True):
         found = measure_cut(score_N, person_N, resamples=RESAMPLES, seed=SEED)
         if found is None:
-            nothing: dict[str, Any] = dict.fromkeys(("threshold", "low", "high", "youden", "sensitivity", "specificity"))
+            nothing: dict[str, Any] = dict.fromkeys(
+                ("threshold", "low", "high", "youden", "sensitivity", "specificity")
+            )
             yield Suggestion(score=name, p=float(p), line="", **nothing)
             continue
         cut, interval = found
@@ -130,14 +132,12 @@ def _remarks(person_N: np.ndarray, seen: int, recorded: bool) -> list[str]:
         remarks.append(f"Votes cast with the scores in view are not blind and are left out: {seen}.")
     if min(good, bad) < ENOUGH:
         remarks.append(
-            f"Too few votes to move a threshold: {good} approved and {bad} rejected, at least {ENOUGH} of each are wanted."
+            f"Too few votes to move a threshold: {good} approved and {bad} rejected; {ENOUGH} of each are wanted."
         )
     return remarks
 
 
-def report_preference(
-    items: Sequence[Item], standing: Mapping[str, Vote], assignment: Assignment
-) -> PreferenceReport:
+def report_preference(items: Sequence[Item], standing: Mapping[str, Vote], assignment: Assignment) -> PreferenceReport:
     """Which version won how often."""
     cast = [(item.left_is_first, standing[item.id].vote) for item in items if item.id in standing]
     ties = sum(vote == "tie" for _, vote in cast)

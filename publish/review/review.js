@@ -159,6 +159,7 @@ async function showScores() {
 async function send(path, body) {
   if (review.busy) return null;
   review.busy = true;
+  byId("stage").setAttribute("aria-busy", "true");
   try {
     const answer = await ask(path, { id: crypto.randomUUID(), ...body });
     alarm("");
@@ -170,6 +171,7 @@ async function send(path, body) {
     return null;
   } finally {
     review.busy = false;
+    byId("stage").setAttribute("aria-busy", "false");
   }
 }
 

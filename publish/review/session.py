@@ -37,7 +37,9 @@ class Review:
     @cached_property
     def pictures(self) -> dict[str, Picture]:
         """Every picture that may be shown, by the name that the page knows it by."""
-        return {name: picture for item in self.items for name, picture in zip(names_of(item), item.pictures, strict=True)}
+        return {
+            name: picture for item in self.items for name, picture in zip(names_of(item), item.pictures, strict=True)
+        }
 
     @property
     def choices(self) -> tuple[Cast, ...]:
@@ -100,10 +102,10 @@ class Review:
         """One item, and what was said of it."""
         vote = standing.get(item.id)
         record = item.pictures[0].record
-        said = vote is not None and record is not None and self.assignment is None
+        compared = vote and record and not self.assignment
         return {
             "id": item.id, "prompt": item.prompt, "pictures": names_of(item), "vote": vote.vote if vote else None,
-            "disagrees": said and vote is not None and record is not None and (vote.vote == "approve") != record.approved,
+            "disagrees": bool(compared and vote and record and (vote.vote == "approve") != record.approved),
         }  # fmt: skip
 
     def is_open(self, standing: dict[str, Vote]) -> bool:
@@ -119,7 +121,7 @@ class Review:
         standing = self.standing()
         if not self.is_open(standing):
             left = len(self.items) - len(standing)
-            what = f"{left} of {len(self.items)} pairs have no vote by {self.voter}, and which is which is shown at the end"
+            what = f"{left} of {len(self.items)} pairs have no vote by {self.voter}; which is which is told at the end"
             raise UserError(self.name, what, "vote, or open it now: --reveal")
         if self.assignment is not None:
             return report_preference(self.items, standing, self.assignment)
@@ -132,7 +134,7 @@ def names_of(item: Item) -> list[str]:
 
 
 def next_item(items: Sequence[str], voted: Sequence[str]) -> str | None:
-    """Where to go on: the first one without a vote behind the last vote, else from the beginning; None: all have one."""
+    """Where to go on: the first one without a vote behind the last vote, then from the beginning; None: no such."""
     done = set(voted)
     start = items.index(voted[-1]) + 1 if voted else 0
     return next((item for item in [*items[start:], *items[:start]] if item not in done), None)

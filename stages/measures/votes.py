@@ -130,9 +130,7 @@ def find_cut(score_N: np.ndarray, person_N: np.ndarray) -> Cut | None:
     return Cut(value, float(sensitivity + specificity - 1), float(sensitivity), float(specificity))
 
 
-def measure_cut(
-    score_N: np.ndarray, person_N: np.ndarray, *, resamples: int, seed: int
-) -> tuple[Cut, Estimate] | None:
+def measure_cut(score_N: np.ndarray, person_N: np.ndarray, *, resamples: int, seed: int) -> tuple[Cut, Estimate] | None:
     """The best threshold and its percentile bootstrap interval; None where there is none.
 
     Pictures are resampled within approved and rejected, so that every resample holds both (Efron & Tibshirani 1993,
@@ -152,7 +150,7 @@ def measure_cut(
     return cut, _with_interval(cut.value, draw, resamples)
 
 
-def test_separation(score_N: np.ndarray, person_N: np.ndarray) -> float:
+def measure_separation(score_N: np.ndarray, person_N: np.ndarray) -> float:
     """p-value that approved pictures score no higher than rejected ones: Mann & Whitney's U (1947), one-sided.
 
     The most Youden's J of scores that say nothing is above 0 too: it was chosen as the highest.  1 where one of the two

@@ -13,7 +13,7 @@ from stages.measures.votes import (
     measure_cut,
     measure_kappa,
     measure_preference,
-    test_separation as separation,  # pytest would take it for a test
+    measure_separation,
 )
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
@@ -129,10 +129,10 @@ def test_scores_that_say_nothing_seldom_seem_to_separate_and_those_that_do_alway
     rng, called = np.random.default_rng(4), 0
     for _ in range(400):
         score, person = rng.random(60), rng.random(60) < 0.5
-        called += separation(score, person) <= 0.05
-        assert separation(score + 0.6 * person, person) < 0.001
+        called += measure_separation(score, person) <= 0.05
+        assert measure_separation(score + 0.6 * person, person) < 0.001
     assert called <= 34  # 20 are expected; 34 or more has a chance of 2 in a thousand
-    assert separation(np.arange(5), np.ones(5, bool)) == 1.0
+    assert measure_separation(np.arange(5), np.ones(5, bool)) == 1.0
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 9))

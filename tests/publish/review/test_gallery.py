@@ -1,6 +1,7 @@
 """What is shown of a folder, in which order, and what is not."""
 
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_batch_shows_each_approved_and_rejected_picture_once(batch: Path) -> N
 def test_neither_order_nor_names_give_the_gate_s_verdict_away(batch: Path) -> None:
     items, _ = read_gallery(batch)
     verdicts = [item.pictures[0].record.approved for item in items if item.pictures[0].record]
-    turns = sum(a != b for a, b in zip(verdicts, verdicts[1:], strict=False))
+    turns = sum(a != b for a, b in pairwise(verdicts))
     assert turns > 8  # sorted by verdict there would be one
     assert all(len(item.id) == 16 and "approved" not in item.id for item in items)
     assert [item.id for item in read_gallery(batch)[0]] == [item.id for item in items]

@@ -1,0 +1,59 @@
+"""`pistachio review` as it is typed."""
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from batches import make_batch
+from reviewing import run_review
+
+ROOT = Path(__file__).parents[3]
+
+
+def say(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "publish", "review", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
+
+
+def test_it_says_its_address_takes_votes_and_says_what_they_come_to(tmp_path: Path) -> None:
+    make_batch(tmp_path / "batch", 8, 48)
+    with run_review(tmp_path / "batch") as program:
+        for item in program.get("items/state")["items"]:
+            status, said = program.vote(item["id"], "approve")
+            assert status == 200
+            assert said["item"]["vote"] == "approve"
+        again = str(uuid.uuid4())
+        assert program.vote(item["id"], "reject", vote_id=again)[0] == 200
+        assert program.vote(item["id"], "reject", vote_id=again)[0] == 200  # the answer was lost on its way
+        said, complaints = program.end()
+    assert f"8 of 8 voted on: {tmp_path / 'batch/votes.jsonl'}" in said
+    assert complaints == ""
+    assert len((tmp_path / "batch/votes.jsonl").read_text().splitlines()) == 9
+    report = say(tmp_path / "batch", "--report", "--json")
+    assert report.returncode == 0
+    found = json.loads(report.stdout)
+    assert (found["approved"], found["rejected"], found["compared"]) == (7, 1, 8)
+
+
+def test_a_torn_line_is_told_of_and_what_cannot_be_is_one_line(tmp_path: Path) -> None:
+    make_batch(tmp_path / "batch", 4, 48)
+    (tmp_path / "batch/votes.jsonl").write_bytes(b'{"id": "')
+    done = say(tmp_path / "batch", "--report")
+    assert done.returncode == 0
+    assert "notice: the last line of votes.jsonl was torn" in done.stderr
+    missing = say(tmp_path / "nothing")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert (
+        missing.stderr
+        == f"error: {tmp_path}/nothing: no such folder; name the folder of a batch, or any folder of pictures\n"
+    )
+
+
+@pytest.mark.slow
+def test_versions_that_the_repository_keeps_can_be_compared(tmp_path: Path) -> None:
+    done = say("v3", "--against", "v2", "--votes", tmp_path, "--report", "--reveal")
+    assert done.returncode == 0, done.stderr
+    assert "v3 against v2: 0 of 24 pairs" in done.stdout
