@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 
 def review(
-    folder: Annotated[str, typer.Argument(help="A batch's folder, any folder of pictures, or a version's name.")],
+    folder: Annotated[str, typer.Argument(help="A batch, any folder of pictures, or (with --against) a version.")],
     against: Annotated[str | None, typer.Option(help="Blind A/B against this folder or version.")] = None,
     voter: Annotated[str, typer.Option(help="Whose votes; each voter has their own.")] = "owner",
-    votes: Annotated[Path | None, typer.Option(help="Folder of votes.jsonl; default: the pictures' own.")] = None,
+    votes: Annotated[
+        Path | None, typer.Option(help="Folder of votes.jsonl; default: the pictures' own, or metrics/votes.")
+    ] = None,
     report: Annotated[bool, typer.Option("--report", help="Print what the votes say, and open no page.")] = False,
     reveal: Annotated[bool, typer.Option("--reveal", help="Say which version is which before the last vote.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of left and right; default: random, and stored.", min=0)] = None,

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +65,9 @@ def read_gallery(folder: Path) -> tuple[list[Item], list[str]]:
     """
     items: dict[str, Item] = {}
     notices: list[str] = []
-    for path in find_pictures(folder):
-        try:
-            picture = read_entry(path, folder)
-        except UserError as error:
-            notices.append(f"left out: {error.line}")
+    for picture in read_entries(find_pictures(folder), folder):
+        if isinstance(picture, UserError):
+            notices.append(f"left out: {picture.line}")
             continue
         item = name_item(picture.file, picture.pixels_sha256)
         if item in items:
@@ -100,6 +100,19 @@ def find_pictures(folder: Path) -> list[Path]:
     if not found:
         raise no_pictures(folder)
     return found
+
+
+def read_entries(paths: Sequence[Path], folder: Path) -> Iterator[Picture | UserError]:
+    """Every picture, or why it cannot be shown, in order; several at once, for each without a record is decoded."""
+
+    def read(path: Path) -> Picture | UserError:
+        try:
+            return read_entry(path, folder)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor() as readers:
+        yield from readers.map(read, paths)
 
 
 def read_entry(path: Path, folder: Path) -> Picture:

@@ -22,6 +22,7 @@ from stages.runtime.seeds import derive_seed
 ASSIGNMENT = "assignment.json"
 SHOT = re.compile(r"^p(\d+)_s(\d+)$")
 Key = tuple[str, int]  # prompt and seed
+KEPT = Path("metrics/votes")
 MADE_AGAIN = (EVAL_IMAGES.parts, ("data", "sweep"))  # DVC replaces these folders with whatever lies in them
 
 
@@ -125,7 +126,9 @@ def _read_prompts(table: Path) -> dict[int, str]:
         raise UserError(table, f"is no table of pictures ({error})", "restore it from git") from None
 
 
-def match_pairs(first: Shots, second: Shots, place: Path, seed: int | None) -> tuple[list[Item], Assignment]:
+def match_pairs(
+    first: Shots, second: Shots, place: Path, seed: int | None, *, writable: bool = True
+) -> tuple[list[Item], Assignment]:
     """Pairs in the stored order, each with its versions on the stored sides; new pairs are added to what is stored.
 
     Args:
@@ -133,6 +136,7 @@ def match_pairs(first: Shots, second: Shots, place: Path, seed: int | None) -> t
         second: the other.
         place: folder of assignment.json.
         seed: of sides and order; None: the stored one, or a random one.
+        writable: store what is new.
 
     Raises:
         UserError: when nothing matches, or another seed is stored.
@@ -157,7 +161,7 @@ def match_pairs(first: Shots, second: Shots, place: Path, seed: int | None) -> t
         record = one.record
         items.append(Item(name, record.origin.text if record else key[0], shown, side.left == "first"))
     assignment = Assignment(seed=drawn, first=first.name, second=second.name, pairs=tuple(sides.values()))
-    if assignment != stored:
+    if writable and assignment != stored:
         write_json(path, assignment.model_dump(mode="json"))
     return sorted(items, key=lambda item: derive_seed(drawn, "order", item.id)), assignment
 
@@ -179,14 +183,28 @@ def _made_even(one: Picture, other: Picture) -> tuple[Picture, Picture]:
     return made[0], made[1]
 
 
-def check_place(place: Path) -> None:
-    """Refuse to keep votes where the pipeline would delete them.
+def find_place(folder: Path, votes: Path | None) -> Path:
+    """Where votes on the pictures of ``folder`` are kept: with them, unless that would not last.
+
+    DVC makes evaluations again and a promotion replaces its version's folder: those votes lie in metrics/votes.
 
     Raises:
-        UserError: when ``place`` lies in a folder that DVC makes again.
+        UserError: when ``votes`` names a folder that DVC makes again.
     """
-    parts = place.resolve().parts
-    for again in MADE_AGAIN:
-        if any(parts[i : i + len(again)] == again for i in range(len(parts))):
+    if votes is not None:
+        if _workspace_of(votes) is not None:
             todo = "keep the votes elsewhere: --votes metrics/votes"
-            raise UserError(place, "DVC makes this folder again, and votes in it would be lost", todo)
+            raise UserError(votes, "DVC makes this folder again, and votes in it would be lost", todo)
+        return votes
+    workspace = folder.resolve().parents[2] if (folder / INDEX).is_file() else _workspace_of(folder)
+    return folder if workspace is None else workspace / KEPT
+
+
+def _workspace_of(folder: Path) -> Path | None:
+    """The workspace whose DVC makes ``folder`` again; None: none does."""
+    parts = folder.resolve().parts
+    for again in MADE_AGAIN:
+        for start in range(len(parts) - len(again) + 1):
+            if parts[start : start + len(again)] == again:
+                return Path(*parts[:start])
+    return None

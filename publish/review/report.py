@@ -146,7 +146,7 @@ def report_preference(items: Sequence[Item], standing: Mapping[str, Vote], assig
     remarks = []
     if len(cast) < len(items):
         remarks.append(f"Opened early: {len(cast)} of {len(items)} pairs have a vote.")
-    if found.p > 0.05:
+    if found.p > LEVEL and cast:
         remarks.append("The votes do not tell the two apart: a coin would do as much.")
     return PreferenceReport(
         first=assignment.first, second=assignment.second, pairs=len(items), voted=len(cast), first_won=found.first,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from publish.review.gallery import Item, Picture, name_item, read_gallery
-from publish.review.pairs import Assignment, check_place, find_version, match_pairs, read_shots
+from publish.review.pairs import Assignment, find_place, find_version, match_pairs, read_shots
 from publish.review.report import Report, report_gate, report_preference
 from publish.review.votes import VOTES, Cast, Shown, Vote, VoteBook, last_vote, now, standing_votes
 from stages.runtime.errors import UserError
@@ -149,7 +149,7 @@ def open_review(
         folder: of a batch or of pictures; with ``against`` also a promoted version's name.
         against: the version to compare with; None: pictures one by one.
         voter: whose votes.
-        votes: folder of votes.jsonl; None: the folder of the pictures.
+        votes: folder of votes.jsonl; None: the folder of the pictures, or metrics/votes.
         seed: of a comparison's sides; None: the stored one, or a random one.
         reveal: open a comparison before its end.
         writable: votes will be added.
@@ -162,13 +162,11 @@ def open_review(
     if against is None:
         path = Path(folder)
         items, notices = read_gallery(path)
-        place = votes or path
-        check_place(place)
+        place = find_place(path, votes)
         return Review(path.resolve().name, items, VoteBook(place / VOTES, writable=writable), voter, notices=notices)
     shots = [read_shots(find_version(name)) for name in (folder, against)]
-    place = (votes or find_version(folder)) / f"against_{shots[1].name}"
-    check_place(place)
-    items, assignment = match_pairs(shots[0], shots[1], place, seed)
+    place = find_place(find_version(folder), votes) / f"{shots[0].name}_against_{shots[1].name}"
+    items, assignment = match_pairs(shots[0], shots[1], place, seed, writable=writable)
     book = VoteBook(place / VOTES, writable=writable)
     name = f"{shots[0].name} against {shots[1].name}"
     return Review(name, items, book, voter, assignment=assignment, reveal=reveal)

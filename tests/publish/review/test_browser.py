@@ -232,7 +232,7 @@ def test_blind_pairs_are_told_apart_at_the_end(browser: Any, tmp_path: Path) -> 
         assert not any("v2" in name or "v3" in name or "_s" in name for name in names)
         assert tab.trouble == []
         tab.context.close()
-    votes = votes_of(tmp_path / "v3/against_v2")
+    votes = votes_of(tmp_path / "v3/v3_against_v2")
     assert [vote["vote"] for vote in votes] == ["left", "right", "tie"] * 2 + ["left", "right"]
 
 

@@ -1,8 +1,10 @@
 """`pistachio review` as it is typed."""
 
+import http.client
 import json
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -57,3 +59,36 @@ def test_versions_that_the_repository_keeps_can_be_compared(tmp_path: Path) -> N
     done = say("v3", "--against", "v2", "--votes", tmp_path, "--report", "--reveal")
     assert done.returncode == 0, done.stderr
     assert "v3 against v2: 0 of 24 pairs" in done.stdout
+    assert list(tmp_path.iterdir()) == []  # a report writes nothing
+
+
+@pytest.mark.slow
+def test_no_vote_that_was_answered_is_lost_and_none_is_doubled_by_kills_at_any_moment(tmp_path: Path) -> None:
+    """A client that sends what was not answered again, and a server that is killed while it writes."""
+    folder, answered, unsure = tmp_path / "batch", set[str](), list[tuple[str, str, str]]()
+    make_batch(folder, 40, 48)
+    for delay in (0.03, 0.11, 0.19):
+        with run_review(folder) as program:
+            items = [item["id"] for item in program.get("items/state")["items"]]
+            killer = threading.Timer(delay, program.process.kill)
+            killer.start()
+            fresh = ((str(uuid.uuid4()), items[i % 40], "reject" if i % 3 else "approve") for i in range(900))
+            queue = [*unsure, *fresh]
+            unsure = []
+            for vote_id, item, vote in queue:
+                try:
+                    assert program.vote(item, vote, vote_id=vote_id)[0] == 200
+                    answered.add(vote_id)
+                except (OSError, http.client.HTTPException):
+                    unsure = [(vote_id, item, vote)]
+                    break
+            assert unsure
+            killer.join()
+            program.process.communicate()
+    with run_review(folder) as program:
+        vote_id, item, vote = unsure[0]
+        assert program.vote(item, vote, vote_id=vote_id)[0] == 200
+    written = [json.loads(line)["id"] for line in (folder / "votes.jsonl").read_text().splitlines()]
+    assert len(answered) > 10
+    assert len(written) == len(set(written))
+    assert set(written) == answered | {vote_id}

@@ -11,7 +11,7 @@ from batches import make_batch
 from PIL import Image
 
 from publish.review.gallery import show_picture
-from publish.review.pairs import check_place, find_version, match_pairs, read_shots
+from publish.review.pairs import find_place, find_version, match_pairs, read_shots
 from stages.contracts.paths import VERSIONS
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import write_png
@@ -134,9 +134,12 @@ def test_what_has_nothing_in_common_is_refused(versions: tuple[Path, Path], tmp_
         find_version("v99")
 
 
-@pytest.mark.parametrize("folder", ["data/eval/lora", "data/eval", "data/sweep/c001"])
-def test_votes_are_not_kept_where_dvc_deletes_them(tmp_path: Path, folder: str) -> None:
+def test_votes_lie_with_the_pictures_unless_that_would_not_last(versions: tuple[Path, Path], tmp_path: Path) -> None:
+    assert find_place(versions[0], None) == versions[0]
+    assert find_place(tmp_path / "data/evaluation", None) == tmp_path / "data/evaluation"
+    assert find_place(tmp_path / "data/eval/lora", None) == tmp_path / "metrics/votes"
+    assert find_place(tmp_path / "data/sweep/c001", None) == tmp_path / "metrics/votes"
+    assert find_place(ROOT / VERSIONS / "v3", None) == ROOT / "metrics/votes"
+    assert find_place(ROOT / VERSIONS / "v3", tmp_path) == tmp_path
     with pytest.raises(UserError, match="--votes metrics/votes"):
-        check_place(tmp_path / folder)
-    check_place(tmp_path / "metrics/votes")
-    check_place(tmp_path / "data/evaluation")
+        find_place(versions[0], tmp_path / "data/eval")
