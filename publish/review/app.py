@@ -18,7 +18,7 @@ from publish.review.gallery import show_picture, show_thumbnail
 from publish.review.guard import Guard
 from publish.review.session import Review
 from publish.review.votes import ID, Cast
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, disk_error
 
 HERE, REPORT_PAGE = Path(__file__).parent, Path(stages.reports.page.__file__).parent
 ASSETS = {
@@ -59,6 +59,7 @@ def build_app(review: Review, token: str, port: int) -> Guard:
     """The application behind its guard."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, root_path="")
     app.exception_handler(UserError)(_refuse)
+    app.exception_handler(OSError)(_refuse_disk)
     app.exception_handler(RequestValidationError)(_refuse_form)
     _add_page(app, token)
     _add_pictures(app, token, review)
@@ -69,6 +70,15 @@ def build_app(review: Review, token: str, port: int) -> Guard:
 async def _refuse(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UserError)
     return JSONResponse({"what": error.what}, status_code=409)
+
+
+async def _refuse_disk(_: Request, error: Exception) -> JSONResponse:
+    """A full disk is no reason to lose the page: the vote is not counted, and can be cast again."""
+    assert isinstance(error, OSError)
+    mendable = disk_error(error)
+    if mendable is None:
+        raise error
+    return JSONResponse({"what": f"{mendable.what}; {mendable.todo}"}, status_code=507)
 
 
 async def _refuse_form(_: Request, error: Exception) -> JSONResponse:

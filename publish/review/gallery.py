@@ -64,8 +64,8 @@ def read_gallery(folder: Path) -> tuple[list[Item], list[str]]:
         UserError: when the folder is missing or holds no pictures, or a picture leads out of it.
     """
     items: dict[str, Item] = {}
-    notices: list[str] = []
-    for picture in read_entries(find_pictures(folder), folder):
+    paths, notices = find_pictures(folder)
+    for picture in read_entries(paths, folder):
         if isinstance(picture, UserError):
             notices.append(f"left out: {picture.line}")
             continue
@@ -79,8 +79,8 @@ def read_gallery(folder: Path) -> tuple[list[Item], list[str]]:
     return [items[item] for item in sorted(items)], notices
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """The pictures of approved/ and rejected/ where ``folder`` is a batch, else all under it.
+def find_pictures(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures of approved/ and rejected/ where ``folder`` is a batch, else all under it; and what is left out.
 
     Raises:
         UserError: when there are none, or something leads out of the folder.
@@ -88,18 +88,19 @@ def find_pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(folder, "no such folder", "name the folder of a batch, or any folder of pictures")
     parts = [folder / name for name in BATCH if (folder / name).is_dir()] or [folder]
-    root, found = folder.resolve(), []
+    root, found, notices = folder.resolve(), list[Path](), list[str]()
     for part in parts:
         if not part.resolve().is_relative_to(root):
             raise UserError(part, "a link that leaves the folder", "copy the pictures in")
         listing = survey(part)
-        outside = [problem for problem in listing.problems if "link" in problem.what]
-        if outside:
-            raise outside[0]
+        for problem in listing.problems:
+            if Path(problem.where).is_symlink():
+                raise problem
+            notices.append(f"left out: {problem.line}")
         found += listing.pictures
     if not found:
         raise no_pictures(folder)
-    return found
+    return found, notices
 
 
 def read_entries(paths: Sequence[Path], folder: Path) -> Iterator[Picture | UserError]:

@@ -75,7 +75,7 @@ def read_shots(folder: Path) -> Shots:
     if (folder / INDEX).is_file():
         pictures = _version_shots(folder)
     else:
-        paths = find_pictures(folder)
+        paths, _ = find_pictures(folder)
         recorded = any(record_path(path).is_file() for path in paths)
         pictures = _recorded_shots(folder, paths) if recorded else _eval_shots(folder, paths)
     return Shots(folder.resolve().name, pictures)

@@ -19,6 +19,9 @@ async function ask(path, body) {
   return said;
 }
 
+// Not randomUUID: some browsers keep it from pages without TLS.
+const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 function say(text) {
   byId("live").textContent = text;
 }
@@ -161,7 +164,7 @@ async function send(path, body) {
   review.busy = true;
   byId("stage").setAttribute("aria-busy", "true");
   try {
-    const answer = await ask(path, { id: crypto.randomUUID(), ...body });
+    const answer = await ask(path, { id: newId(), ...body });
     alarm("");
     Object.assign(find(answer.item.id), answer.item);
     [review.undoable, review.open] = [answer.undoable, answer.open];
@@ -258,6 +261,7 @@ function fill(state) {
   Object.assign(review, { ...state, items: state.items });
   const kinds = { single: !state.pairs, pairs: state.pairs, gate: state.gate };
   for (const part of document.querySelectorAll("[data-for]")) part.toggleAttribute("data-hidden", !kinds[part.dataset.for]);
+  document.querySelector('option[data-for="gate"]')?.toggleAttribute("disabled", !state.gate);
   document.body.classList.toggle("blind", state.pairs);
   byId("title").textContent = state.name;
   document.title = `Review: ${state.name}`;

@@ -75,12 +75,13 @@ class VoteBook:
             vote = make(self.votes)
             line = f"{vote.model_dump_json()}\n".encode()
             new = not self.path.exists()
-            with self.path.open("ab") as stream:
-                stream.write(line)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if new:
-                _sync_folder(self.path.parent)
+            try:
+                _extend(self.path, line)
+                if new:
+                    _sync_folder(self.path.parent)
+            except OSError:  # whoever reads on must not find what was refused
+                os.truncate(self.path, self._read)
+                raise
             self._read += len(line)
             self.votes.append(vote)
             return vote

@@ -2,25 +2,45 @@
 
 import http.client
 import json
-import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from batches import make_batch
 from reviewing import run_review
 
+from publish.__main__ import main
+
 ROOT = Path(__file__).parents[3]
 
 
-def say(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "publish", "review", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
+class Said(NamedTuple):
+    """What a program ended with and said."""
+
+    code: int
+    out: str
+    err: str
 
 
-def test_it_says_its_address_takes_votes_and_says_what_they_come_to(tmp_path: Path) -> None:
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """`python -m publish review words`, in this program."""
+
+    def run(*words: object) -> Said:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["publish", "review", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Said(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def test_it_says_its_address_takes_votes_and_says_what_they_come_to(tmp_path: Path, say: Callable[..., Said]) -> None:
     make_batch(tmp_path / "batch", 8, 48)
     with run_review(tmp_path / "batch") as program:
         for item in program.get("items/state")["items"]:
@@ -35,30 +55,29 @@ def test_it_says_its_address_takes_votes_and_says_what_they_come_to(tmp_path: Pa
     assert complaints == ""
     assert len((tmp_path / "batch/votes.jsonl").read_text().splitlines()) == 9
     report = say(tmp_path / "batch", "--report", "--json")
-    assert report.returncode == 0
-    found = json.loads(report.stdout)
+    assert report.code == 0
+    found = json.loads(report.out)
     assert (found["approved"], found["rejected"], found["compared"]) == (7, 1, 8)
 
 
-def test_a_torn_line_is_told_of_and_what_cannot_be_is_one_line(tmp_path: Path) -> None:
+def test_a_torn_line_is_told_of_and_what_cannot_be_is_one_line(tmp_path: Path, say: Callable[..., Said]) -> None:
     make_batch(tmp_path / "batch", 4, 48)
     (tmp_path / "batch/votes.jsonl").write_bytes(b'{"id": "')
     done = say(tmp_path / "batch", "--report")
-    assert done.returncode == 0
-    assert "notice: the last line of votes.jsonl was torn" in done.stderr
+    assert done.code == 0
+    assert "notice: the last line of votes.jsonl was torn" in done.err
     missing = say(tmp_path / "nothing")
-    assert (missing.returncode, missing.stdout) == (2, "")
+    assert (missing.code, missing.out) == (2, "")
     assert (
-        missing.stderr
+        missing.err
         == f"error: {tmp_path}/nothing: no such folder; name the folder of a batch, or any folder of pictures\n"
     )
 
 
-@pytest.mark.slow
-def test_versions_that_the_repository_keeps_can_be_compared(tmp_path: Path) -> None:
+def test_versions_that_the_repository_keeps_can_be_compared(tmp_path: Path, say: Callable[..., Said]) -> None:
     done = say("v3", "--against", "v2", "--votes", tmp_path, "--report", "--reveal")
-    assert done.returncode == 0, done.stderr
-    assert "v3 against v2: 0 of 24 pairs" in done.stdout
+    assert done.code == 0, done.err
+    assert "v3 against v2: 0 of 24 pairs" in done.out
     assert list(tmp_path.iterdir()) == []  # a report writes nothing
 
 

@@ -83,9 +83,11 @@ def test_what_cannot_be_shown_is_left_out_and_said(tmp_path: Path) -> None:
     broken.with_suffix(".json").unlink()
     broken.write_bytes(broken.read_bytes()[:200])
     write_record(strange, read_record(strange).model_copy(update={"file": "other.png"}))
+    (tmp_path / "approved/phone.heic").write_bytes(b"x")
     items, notices = read_gallery(tmp_path)
     assert len(items) == 4
-    assert len(notices) == 2
+    assert len(notices) == 3
+    assert "phone.heic" in notices[0]
     assert broken.name in " ".join(notices)
     assert "the record of other.png" in " ".join(notices)
 

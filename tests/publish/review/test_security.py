@@ -1,6 +1,8 @@
 """The page of a review answers this machine's owner alone, and shows the pictures of one folder alone."""
 
+import errno
 import json
+import os
 import socket
 import uuid
 from collections.abc import Iterator
@@ -211,3 +213,21 @@ def test_the_state_says_nothing_of_the_gate_s_verdict(server: Server, folder: Pa
     text = json.dumps(server.get("items/state"))
     for word in ("approved", "rejected", "similarity", "p00_s", str(folder)):
         assert word not in text
+
+
+def test_a_full_disk_is_an_answer_and_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_batch(tmp_path / "batch", 4, 48)
+    with serve_review(tmp_path / "batch") as server:
+        item, again = server.get("items/state")["items"][0]["id"], str(uuid.uuid4())
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", full)
+            status, said = server.vote(item, "approve", vote_id=again)
+        assert status == 507
+        assert "make room" in said["what"]
+        assert server.get("items/state")["items"][0]["vote"] is None
+        assert server.vote(item, "approve", vote_id=again)[0] == 200
+    assert lines(tmp_path / "batch") == 1

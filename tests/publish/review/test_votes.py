@@ -1,5 +1,6 @@
 """votes.jsonl: appended and never changed, whole after a crash, shared by whoever writes."""
 
+import errno
 import json
 import os
 import subprocess
@@ -70,6 +71,24 @@ def test_a_vote_that_is_sent_twice_is_one_vote(tmp_path: Path) -> None:
     again = VoteBook(tmp_path / "votes.jsonl")  # the server was started again in between
     assert add(again, vote.model_copy(update={"milliseconds": 5})) == vote
     assert len((tmp_path / "votes.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_vote_that_a_full_disk_refuses_does_not_count_and_can_be_cast_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, vote = tmp_path / "votes.jsonl", make_vote("b")
+    book = VoteBook(path)
+    first = add(book, make_vote("a"))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk, pytest.raises(OSError, match="No space"):
+        disk.setattr(os, "fsync", full)
+        add(book, vote)
+    assert VoteBook(path).votes == book.votes == [first]
+    add(book, vote)
+    assert VoteBook(path).votes == [first, vote]
 
 
 @settings(max_examples=40)
