@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
+from stages.contracts.batch_settings import Batch
 from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
@@ -15,7 +16,7 @@ from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Sweep", "TextImage",
+    "Batch", "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Sweep", "TextImage",
     "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
@@ -154,6 +155,7 @@ class Machine(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
+    "batch": Batch,
     "comfyui": ComfyUI,
     "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "machine": Machine,
 }  # fmt: skip
