@@ -23,6 +23,7 @@ from stages.contracts.protocol import fill
 from stages.contracts.settings import Batch, ComfyUI, Dataset, Judges, Machine, Thresholds
 from stages.flows.judged import Photos, view_sights
 from stages.flows.picture_rows import measure_yardstick
+from stages.flows.policy import PromptPolicy
 from stages.flows.production_gate import find_objections
 from stages.flows.production_recipe import Recipe
 from stages.flows.scoring import (
@@ -44,14 +45,6 @@ from stages.runtime.provenance import hash_bytes
 SLUG = 40  # characters of the prompt in a picture's name
 HOLE = re.compile(r"\{[^{}]*\}")
 HOLES = frozenset({"{trigger}", "{class_word}"})
-
-
-class Policy(Protocol):
-    """What says which prompts are not drawn."""
-
-    def check(self, text: str) -> None:
-        """Raises: Refused: when ``text`` must not be drawn."""
-        ...
 
 
 class Produced(Protocol):
@@ -102,7 +95,7 @@ class Production:
     """A generator with its judges; it remembers what it has accepted, and accepts no near-duplicate of it."""
 
     def __init__(
-        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: Policy, generator: Generator,
+        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy, generator: Generator,
         instruments: Instruments, real: Real, *, kept: Path, remembered: int | None,
     ) -> None:  # fmt: skip
         self.params, self.recipe, self.subject_sha256, self.policy = params, recipe, subject_sha256, policy
@@ -148,7 +141,7 @@ class Production:
             too_long = describe_overlong(self.params.batch.backend, Path(self.recipe.cell.base), words)
             if too_long:
                 raise Refused("too long", f"the {what} has {too_long}")
-        self.policy.check(text)
+        self.policy.check(text, negative)
 
     def _origin(self, request: ImageRequest, prompt: str, batch: str) -> Origin:
         recipe = self.recipe
@@ -246,7 +239,7 @@ def measure_real(params: Produced, manifest: Manifest, instruments: Instruments)
 
 @contextmanager
 def open_production(
-    params: Produced, machine: Machine, recipe: Recipe, subject_sha256: str, policy: Policy, *,
+    params: Produced, machine: Machine, recipe: Recipe, subject_sha256: str, policy: PromptPolicy, *,
     kept: Path | None = None, remembered: int | None = None,
 ) -> Iterator[Production]:  # fmt: skip
     """Open generator and judges, and look at the person's photos.
