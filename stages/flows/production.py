@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +14,8 @@ import numpy as np
 
 from stages.backends.generate import open_generator
 from stages.backends.generate.prompt_length import describe_overlong
-from stages.contracts.generation import Generator, ImageRequest
+from stages.contracts import generation
+from stages.contracts.generation import ImageRequest
 from stages.contracts.manifest import Manifest, read_manifest
 from stages.contracts.paths import MANIFEST
 from stages.contracts.policy import Refused
@@ -95,7 +96,7 @@ class Production:
     """A generator with its judges; it remembers what it has accepted, and accepts no near-duplicate of it."""
 
     def __init__(
-        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy, generator: Generator,
+        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy, generator: generation.Generator,
         instruments: Instruments, real: Real, *, kept: Path, remembered: int | None,
     ) -> None:  # fmt: skip
         self.params, self.recipe, self.subject_sha256, self.policy = params, recipe, subject_sha256, policy
@@ -157,7 +158,7 @@ class Production:
 
     def make(
         self, orders: Iterable[Order], find: Callable[[Order], Path | None] = lambda order: None
-    ) -> Iterator[Made]:
+    ) -> Generator[Made]:
         """Draw and judge in order, as they come; memory does not grow with their number.
 
         Args:
@@ -240,7 +241,7 @@ def measure_real(params: Produced, manifest: Manifest, instruments: Instruments)
 @contextmanager
 def open_production(
     params: Produced, machine: Machine, recipe: Recipe, subject_sha256: str, policy: PromptPolicy, *,
-    kept: Path | None = None, remembered: int | None = None,
+    generator: generation.Generator | None = None, kept: Path | None = None, remembered: int | None = None,
 ) -> Iterator[Production]:  # fmt: skip
     """Open generator and judges, and look at the person's photos.
 
@@ -250,13 +251,15 @@ def open_production(
         recipe: what they are drawn with.
         subject_sha256: of the card under which it is done; whoever opens a production has checked the card.
         policy: what it says to prompts.
+        generator: one that is open already; None: the one that the settings name.
         kept: folder of drawn pictures that survives an interruption; None: none does.
         remembered: accepted pictures among which near-duplicates are looked for, the newest; None: all.
 
     Raises:
         UserError: when weights, photos or the manifest are missing.
     """
-    generator = open_generator(params.batch.backend, machine, params.batch.micro_batch, params.comfyui)
+    batch = params.batch
+    generator = generator or open_generator(batch.backend, machine, batch.micro_batch, params.comfyui)
     instruments = open_instruments(params.judges, machine)
     real = measure_real(params, read_manifest(), instruments)
     with TemporaryDirectory(prefix="pistachio-") as own:
