@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,17 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
         header = {"ss_steps": str(step), "ss_network_dim": "4", MANIFEST_KEY: hash_file(folder / "data/manifest.json")}
         write_lora(path, {LORA_KEY: np.full((1, 4), step, np.float32)}, header)
     write_class_images(folder / "data" / "regularization")
+    write_card(folder, "persona")
     write_losses(folder, [0.06, 0.05, 0.04, 0.05])
     write_params(folder)
+
+
+def write_card(folder: Path, dataset: str, **changes: Any) -> None:
+    """The subject card of a synthetic persona, with keys of it changed."""
+    card = {"kind": "synthetic", "name": "nobody", "dataset": dataset, "adult": True, "made_with": "drawn",
+            "scope": ["non-commercial", "commercial"], "date": date(2026, 1, 31)}  # fmt: skip
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "data" / "subject.yaml").write_text(yaml.safe_dump(card | changes))
 
 
 def write_losses(folder: Path, holdout: Sequence[float], every: int = 50) -> None:
@@ -143,6 +153,7 @@ def make_training_workspace(base: Path, examples: Examples) -> None:
     write_index(
         folder, [ClassImage(file=p.name, caption="a woman", sha256=hash_file(p)) for p in sorted(folder.iterdir())]
     )
+    write_card(Path(), "amira")
     write_train_params()
 
 

@@ -96,8 +96,8 @@ class Production:
     """A generator with its judges; it remembers what it has accepted, and accepts no near-duplicate of it."""
 
     def __init__(
-        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy, generator: generation.Generator,
-        instruments: Instruments, real: Real, *, kept: Path, remembered: int | None,
+        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy,
+        generator: generation.Generator, instruments: Instruments, real: Real, *, kept: Path, remembered: int | None,
     ) -> None:  # fmt: skip
         self.params, self.recipe, self.subject_sha256, self.policy = params, recipe, subject_sha256, policy
         self.generator, self.instruments, self.real, self.kept = generator, instruments, real, kept

@@ -27,6 +27,14 @@ def require_subject(dataset: Dataset, use: str) -> Subject:
     return card
 
 
+def list_subject_problems(dataset: Dataset, use: str) -> list[str]:
+    """What ``require_subject`` would say, a line for each problem; empty when it would not."""
+    try:
+        return list_objections(read_subject(), dataset, use)
+    except UserError as error:
+        return [f"{error.what}; {error.todo}" if error.todo else error.what]
+
+
 def list_objections(card: Subject, dataset: Dataset, use: str) -> list[str]:
     """Why a card that is right in itself does not allow ``use`` of ``dataset`` today; empty when it does."""
     problems = []
