@@ -147,7 +147,9 @@ def _no_class_images(regularize: Section | None, train: Section | None) -> list[
 def _not_allowed(dataset: Section | None, promotion: Section | None) -> list[str]:
     """What the subject card says against the first stage and every other."""
     use = promotion.use if isinstance(promotion, Promotion) else Promotion().use
-    return [f"{SUBJECT}: {line}" for line in list_subject_problems(dataset, use)] if isinstance(dataset, Dataset) else []
+    return (
+        [f"{SUBJECT}: {line}" for line in list_subject_problems(dataset, use)] if isinstance(dataset, Dataset) else []
+    )
 
 
 def _refused_prompts(sections: dict[str, Section | None]) -> Iterator[str]:

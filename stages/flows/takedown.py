@@ -127,7 +127,9 @@ def _records(folder: Path) -> Iterator[Path]:
             continue
         if place.is_dir():
             yield from _records(place)
-        elif place.suffix == SIDECAR and (place.parent.name in ("approved", "rejected") or place.with_suffix(".png").exists()):
+        elif place.suffix == SIDECAR and (
+            place.parent.name in ("approved", "rejected") or place.with_suffix(".png").exists()
+        ):
             yield place
 
 

@@ -8,7 +8,15 @@ from stages.contracts.calibration import Calibration
 from stages.contracts.findings import Anchors, Interval
 from stages.contracts.lora import describe_step
 from stages.contracts.scorecard import Cell, Scorecard
-from stages.reports.findings import bullets, name_part, render_calibration, render_flags, render_judges, render_other, render_poses
+from stages.reports.findings import (
+    bullets,
+    name_part,
+    render_calibration,
+    render_flags,
+    render_judges,
+    render_other,
+    render_poses,
+)
 
 RULER = 50  # characters from 0 to 100
 WEAKEST = 5

@@ -135,7 +135,11 @@ def print_promotion(folder: Path, row: Promotion, pictures: int, licences: dict[
         _say(f"overruled: {objection} (why: {row.why})")
     for who, licence in sorted(licences.items()):
         drawn = who == "base" or who.startswith("conditioning")
-        _say(f"drawn {'by the base' if who == 'base' else f'with {who}'}: {licence}" if drawn else f"judged by {who}: {licence}")
+        _say(
+            f"drawn {'by the base' if who == 'base' else f'with {who}'}: {licence}"
+            if drawn
+            else f"judged by {who}: {licence}"
+        )
     _say(f"declared use: {row.use} (promotion.use)")
     if tag:
         _say(tag)

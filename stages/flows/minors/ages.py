@@ -20,7 +20,16 @@ _WORDS = {
           "achttien negentien",
 }  # fmt: skip
 NUMBERS = {word: number for line in _WORDS.values() for number, word in enumerate(line.split(), 1)}
-NUMBERS |= {"fuenf": 5, "zwoelf": 12, "fuenfzehn": 15, "catorze": 14, "dezasseis": 16, "dezassete": 17, "a": 1, "eine": 1}
+NUMBERS |= {
+    "fuenf": 5,
+    "zwoelf": 12,
+    "fuenfzehn": 15,
+    "catorze": 14,
+    "dezasseis": 16,
+    "dezassete": 17,
+    "a": 1,
+    "eine": 1,
+}
 TENS = frozenset(
     "twenty thirty forty fifty sixty seventy eighty ninety hundred vingt trente quarante cinquante soixante veinte treinta "
     "cuarenta y venti trenta quaranta vinte trinta quarenta cinquenta e und en".split()

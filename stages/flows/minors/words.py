@@ -55,7 +55,9 @@ _SHORT = frozenset("kid teen boy girl baby loli".split())
 _NOT_JOINED = frozenset("crio kinder bimba bebe ados bebes puber minors".split())
 SOLID = re.compile(
     "|".join(
-        sorted({re.escape(w) for w in _ALL if (len(w) > 4 or w in _SHORT) and w not in _NOT_JOINED}, key=len, reverse=True)
+        sorted(
+            {re.escape(w) for w in _ALL if (len(w) > 4 or w in _SHORT) and w not in _NOT_JOINED}, key=len, reverse=True
+        )
     )
     + "|minor|underage"
 )
@@ -68,25 +70,45 @@ PHRASES = re.compile(
             rf"(?<!in )\b(?:a|an?other|the|female|male|young|unaccompanied) minor{_END}",
             rf"\b(?:a|the|young|troubled) youth{_END}",
             r"\bunder[\s-]?(?:age|aged|18|eighteen|16|sixteen)\b",
-            r"\bpre[\s-](?:teen|pubescent|school)\w*", r"\bnew[\s-]born\b",
-            r"\bbarely[\s-]legal\b", r"\bnot of age\b", r"\bsweet sixteen\b",
-            r"\bschool[\s-](?:uniform|girl|boy|kid|child|children|aged?)s?\b", r"\bsailor fuku\b",
+            r"\bpre[\s-](?:teen|pubescent|school)\w*",
+            r"\bnew[\s-]born\b",
+            r"\bbarely[\s-]legal\b",
+            r"\bnot of age\b",
+            r"\bsweet sixteen\b",
+            r"\bschool[\s-](?:uniform|girl|boy|kid|child|children|aged?)s?\b",
+            r"\bsailor fuku\b",
             r"\b(?:elementary|primary|grade|middle|junior high|high)[\s-]school[\s-]?"
             r"(?:student|pupil|senior|junior|freshman|sophomore|cheerleader|girl|boy|kid|uniform|er|age)\w*",
-            r"\b(?:elementary|primary|middle|junior high)[\s-]schoo\w*", r"\bnursery school\b",
+            r"\b(?:elementary|primary|middle|junior high)[\s-]schoo\w*",
+            r"\bnursery school\b",
             r"\b(?:little|small|young|tiny|wee)[\s-](?:one|daughter|son|sister|brother|princess|gal|miss)s?\b",
             r"\b(?:during|in|from) (?:her|his|their|my) (?:childhood|infancy|puberty|teens)\b",
             r"\bchildhood (?:photo|photograph|picture|portrait|selfie|snapshot|version|image)s?\b(?! album| book| frame| on)",
             r"\bas an? (?:small |little |young )?(?:child|kid|girl|boy|teen|infant|baby)\b",
             # Words that mean something else in another language, or an adult, need their neighbours.
-            r"\b(?:ein|das|dem|kleines|een|het|klein|jong|junges) kind\b", r"\bkind van\b",
-            rf"\b(?:ein|der|dem|den|einem|einen|kleiner|kleine|de) jungen?{_GERMAN_END}", r"\b(?:een|de|jonge|kleine) jongen\b",
-            r"\b(?:ein|der|junger) schuler\b", r"\bbub(?:e|en|i)\b", r"\b(?:een|de) (?:baby|puber|scholier)\w*",
-            r"\bunder ?age\b", r"\b(?:un|une|cet|cette|jeune) ado\b", r"\b(?:un|le|jeune) mineur\b(?! de)",
-            r"\b(?:una|un|pequena|linda) nin[ao]s?\b", r"\bnin[ao]s? (?:pequen|de \d)\w*", r"\bmenor(?:es)? de (?:edad|idade|18)\b",
-            r"\b(?:un|una) menor\b", r"\bminor(?:e|i) di eta\b", r"\bminore di\b", r"\bde menor\b",
-            r"\b(?:un|una|il|la) adolescente\b", r"\bpetits? (?:fille|garcon|gars)\b",
-            r"\bmeninice\b", r"\binfancia\b", r"\bdaddy'?s little\b", r"\byoung[\s-](?:girl|boy|teen|child|kid)\w*",
+            r"\b(?:ein|das|dem|kleines|een|het|klein|jong|junges) kind\b",
+            r"\bkind van\b",
+            rf"\b(?:ein|der|dem|den|einem|einen|kleiner|kleine|de) jungen?{_GERMAN_END}",
+            r"\b(?:een|de|jonge|kleine) jongen\b",
+            r"\b(?:ein|der|junger) schuler\b",
+            r"\bbub(?:e|en|i)\b",
+            r"\b(?:een|de) (?:baby|puber|scholier)\w*",
+            r"\bunder ?age\b",
+            r"\b(?:un|une|cet|cette|jeune) ado\b",
+            r"\b(?:un|le|jeune) mineur\b(?! de)",
+            r"\b(?:una|un|pequena|linda) nin[ao]s?\b",
+            r"\bnin[ao]s? (?:pequen|de \d)\w*",
+            r"\bmenor(?:es)? de (?:edad|idade|18)\b",
+            r"\b(?:un|una) menor\b",
+            r"\bminor(?:e|i) di eta\b",
+            r"\bminore di\b",
+            r"\bde menor\b",
+            r"\b(?:un|una|il|la) adolescente\b",
+            r"\bpetits? (?:fille|garcon|gars)\b",
+            r"\bmeninice\b",
+            r"\binfancia\b",
+            r"\bdaddy'?s little\b",
+            r"\byoung[\s-](?:girl|boy|teen|child|kid)\w*",
         ]
     )
 )
