@@ -80,9 +80,9 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
     write_params(folder)
 
 
-def write_card(folder: Path, dataset: str, **changes: Any) -> None:
+def write_card(folder: Path, name: str, /, **changes: Any) -> None:
     """The subject card of a synthetic persona, with keys of it changed."""
-    card = {"kind": "synthetic", "name": "nobody", "dataset": dataset, "adult": True, "made_with": "drawn",
+    card = {"kind": "synthetic", "name": "nobody", "dataset": name, "adult": True, "made_with": "drawn",
             "scope": ["non-commercial", "commercial"], "date": date(2026, 1, 31)}  # fmt: skip
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "data" / "subject.yaml").write_text(yaml.safe_dump(card | changes))

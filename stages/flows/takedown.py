@@ -15,7 +15,7 @@ from stages.contracts.lora import read_header
 from stages.contracts.paths import EVAL_IMAGES, LORA, SCORECARD, SUBJECT, SWEEP_IMAGES, TAKEDOWN, VERSIONS
 from stages.contracts.production import SIDECAR, PictureRecord
 from stages.contracts.scorecard import read_scorecard
-from stages.contracts.settings import Dataset, read_yaml
+from stages.contracts.settings import Dataset
 from stages.contracts.subject import Subject, read_subject
 from stages.contracts.takedown import Made
 from stages.flows.versions import list_versions

@@ -38,12 +38,12 @@ _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth el
             "fifteenth sixteenth seventeenth".split()  # fmt: skip
 
 _NAMES = "|".join(sorted((name for name in NUMBERS if len(name) > 1), key=len, reverse=True))
-_N = rf"(?<![\d.,/:])(?<!\d[ -])(?P<n>\d{{1,3}}(?![\d.])|\d \d(?!\d)|\b(?:{_NAMES})\b)"
+_N = rf"(?<![\w.,/:])(?<!\d[ -])(?P<n>\d{{1,3}}(?![\d.])|\d \d(?!\d)|\b(?:{_NAMES})\b)"
 _SPACE = r"[\s\-_.]{0,3}"
 _THINGS = (  # what may be as old as it likes
     r"(?!\W{0,3}(?:whisk(?:e)?y|scotch|wine|rum|port|brandy|cognac|bourbon|tequila|cheese|oak|tree|bonsai|car|truck|motor\w*|"
     r"bike|house|building|cottage|bridge|church|guitar|violin|piano|book|map|camera|jacket|coat|boots|jeans|dress|shirt|"
-    r"sweater|laptop|computer|company|brand|tradition|dog|cat|horse|mare|pony|boat|ship|anniversary|photo|painting|recipe))"
+    r"sweater|laptop|computer|company|brand|tradition|dog|cat|horse|mare|pony|boat|ship|anniversary|photo|painting|recipe)s?\b)"
 )
 _YEARS = r"(?:years?|yrs?|yr|y|months?|mos?|weeks?|wks?|days?)"
 _EN = [

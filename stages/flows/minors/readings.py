@@ -18,7 +18,7 @@ LEET = str.maketrans({"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b"
 ONE = "1!|¡"  # stands for i and for l
 _WORD = re.compile(r"[a-z0-9@$€£+!|¡(]+")
 _SPELT = re.compile(r"(?<![a-z0-9@$!])(?:[a-z0-9@$!|][^a-z0-9@$!|,]{1,3}){2,}[a-z0-9@$!|](?![a-z0-9@$!])")
-_CHUNK = re.compile(r"(?<![a-z@$€!|0-9])[a-z@$€!|0-9]+(?:[.\-_*·•~/\\'\"+=:]+[a-z@$€!|0-9]+)+")
+_CHUNK = re.compile(r"(?<![a-z@$€!|0-9])[a-z@$€!|0-9]+(?:[.\-_*·•~/\\+=:]+[a-z@$€!|0-9]+)+")
 
 
 @dataclass(frozen=True)

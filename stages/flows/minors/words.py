@@ -52,7 +52,7 @@ _ALTERNATIVES = "|".join(sorted({re.escape(word) for word in [*_ALL, *WITH_MARKS
 TERMS = re.compile(rf"(?<![^\W_])(?:\d*)(?:{_ALTERNATIVES})(?:'?s)?(?![^\W_])")
 
 _SHORT = frozenset("kid teen boy girl baby loli".split())
-_NOT_JOINED = frozenset("crio kinder bimba bebe ados bebes puber minors".split())
+_NOT_JOINED = frozenset("crio kinder bimba bebe ados bebes puber minors babys".split())
 SOLID = re.compile(
     "|".join(
         sorted(
@@ -69,7 +69,7 @@ PHRASES = re.compile(
         [
             rf"(?<!in )\b(?:a|an?other|the|female|male|young|unaccompanied) minor{_END}",
             rf"\b(?:a|the|young|troubled) youth{_END}",
-            r"\bunder[\s-]?(?:age|aged|18|eighteen|16|sixteen)\b",
+            r"\b(?:under|younger than)[\s-]?(?:age|aged|18|eighteen|16|sixteen)\b(?!\s?(?:degrees|%|cm|mm|km|m\b|kg|euro|dollars))",
             r"\bpre[\s-](?:teen|pubescent|school)\w*",
             r"\bnew[\s-]born\b",
             r"\bbarely[\s-]legal\b",
