@@ -16,6 +16,7 @@ SCORES = ("similarity", "second_similarity", "realism", "adherence", "sharpness"
 COLUMNS = (
     "file", "approved", "prompt_index", "prompt", "seed", "faces", *SCORES[:-1], "nearest_file", "nearest_bits",
     "nearest_similarity", "nearest_photo", "closeness",
+    "safety",  # empty where policy.classifier is null
     "reasons",  # one after the other, with "; " between them
 )  # fmt: skip
 

@@ -14,11 +14,12 @@ import numpy as np
 
 from stages.backends.generate import open_generator
 from stages.backends.generate.prompt_length import describe_overlong
+from stages.backends.safety import open_safety_judge
 from stages.contracts import generation
 from stages.contracts.generation import ImageRequest
 from stages.contracts.manifest import Manifest, read_manifest
 from stages.contracts.paths import MANIFEST
-from stages.contracts.policy import Refused
+from stages.contracts.policy import Policy, Refused
 from stages.contracts.production import Origin, PictureRecord, Scores
 from stages.contracts.protocol import fill
 from stages.contracts.settings import Batch, ComfyUI, Dataset, Judges, Machine, Thresholds
@@ -61,6 +62,8 @@ class Produced(Protocol):
     def judges(self) -> Judges: ...
     @property
     def thresholds(self) -> Thresholds: ...
+    @property
+    def policy(self) -> Policy: ...
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,12 @@ class Production:
 
     def __init__(
         self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy,
-        generator: generation.Generator, instruments: Instruments, real: Real, *, kept: Path, remembered: int | None,
+        generator: generation.Generator, instruments: Instruments, safety: generation.SafetyJudge | None, real: Real,
+        *, kept: Path, remembered: int | None,
     ) -> None:  # fmt: skip
         self.params, self.recipe, self.subject_sha256, self.policy = params, recipe, subject_sha256, policy
-        self.generator, self.instruments, self.real, self.kept = generator, instruments, real, kept
+        self.generator, self.instruments, self.safety = generator, instruments, safety
+        self.real, self.kept = real, kept
         self.accepted: deque[tuple[str, Sight]] = deque(maxlen=remembered)
 
     @property
@@ -129,7 +134,7 @@ class Production:
         self._check(prompt, text, negative)
         settings = draw.model_copy(update={"negative_prompt": negative})
         request = request_of(self.recipe.cell, settings, text, seed)
-        name = name or f"{name_part(self.recipe.version)}_{name_part(without_trigger(prompt, dataset))}_s{seed}.png"
+        name = name or f"{name_part(self.recipe.version)}_{name_prompt(prompt)}_s{seed}.png"
         return Order(request, without_trigger(prompt, dataset), self._origin(request, prompt, batch), name)
 
     def _check(self, prompt: str, text: str, negative: str) -> None:
@@ -175,12 +180,13 @@ class Production:
         while group := list(islice(pairs, self.params.batch.micro_batch)):
             images, shown = [pixels for _, pixels in group], [order.shows for order, _ in group]
             scores = list(score(images, shown, self.real.photos.references, self.instruments))
-            for (order, pixels), one in zip(group, scores, strict=True):
-                yield self._decide(order, pixels, one)
+            unsafe = self.safety.flag(images) if self.safety else [None] * len(images)
+            for (order, pixels), one, flag in zip(group, scores, unsafe, strict=True):
+                yield self._decide(order, pixels, one, flag)
 
-    def _decide(self, order: Order, pixels: np.ndarray, one: Score) -> Made:
-        found = self._measure(pixels, one)
-        reasons = find_objections(found, order.origin.mode, self.params.thresholds, self.memorised_from)
+    def _decide(self, order: Order, pixels: np.ndarray, one: Score, unsafe: float | None) -> Made:
+        found, params = self._measure(pixels, one).model_copy(update={"safety": unsafe}), self.params
+        reasons = find_objections(found, order.origin.mode, params.thresholds, self.memorised_from, params.policy)
         if not reasons:
             self.accepted.append((order.name, one.sight))
         digest = hash_bytes(np.ascontiguousarray(pixels).tobytes())
@@ -215,6 +221,11 @@ class Production:
 def name_part(text: str) -> str:
     """``text`` as part of a file name: small letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:SLUG].rstrip("-.") or "picture"
+
+
+def name_prompt(prompt: str) -> str:
+    """A prompt as part of a file name, without {trigger} and {class_word}: they are the same in all of them."""
+    return name_part(re.sub(r"(\ban?\s+|\bthe\s+)?\{[^{}]*\}", "", prompt))
 
 
 def measure_real(params: Produced, manifest: Manifest, instruments: Instruments) -> Real:
@@ -260,10 +271,10 @@ def open_production(
     """
     batch = params.batch
     generator = generator or open_generator(batch.backend, machine, batch.micro_batch, params.comfyui)
-    instruments = open_instruments(params.judges, machine)
+    instruments, safety = open_instruments(params.judges, machine), open_safety_judge(params.policy, machine)
     real = measure_real(params, read_manifest(), instruments)
     with TemporaryDirectory(prefix="pistachio-") as own:
         yield Production(
-            params, recipe, subject_sha256, policy, generator, instruments, real, kept=kept or Path(own),
+            params, recipe, subject_sha256, policy, generator, instruments, safety, real, kept=kept or Path(own),
             remembered=remembered,
         )  # fmt: skip

@@ -28,10 +28,10 @@ from stages.contracts.batches import (
 )
 from stages.contracts.generation import Generator
 from stages.contracts.paths import BATCHES, MANIFEST
-from stages.contracts.policy import Policy
 from stages.contracts.production import PictureRecord
 from stages.contracts.settings import Machine, Promotion
 from stages.contracts.subject import Subject
+from stages.flows.licences import licences_of, require_licences
 from stages.flows.policy import open_policy
 from stages.flows.production import Order, Produced, Production, open_production
 from stages.flows.production_folder import BatchFolder
@@ -59,8 +59,6 @@ class Params(Produced, Protocol):
 
     @property
     def promotion(self) -> Promotion: ...
-    @property
-    def policy(self) -> Policy: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,8 @@ class Job:
     def id(self) -> str:
         """12 hexadecimal digits from everything that was asked for, and nothing of who draws it."""
         params, recipe = self.params, self.recipe
-        sections = [getattr(params, name).model_dump(mode="json") for name in ("dataset", "thresholds", "judges")]
+        names = ("dataset", "thresholds", "judges", "policy")
+        sections = [getattr(params, name).model_dump(mode="json") for name in names]
         made_of = [recipe.lora_sha256, recipe.base_sha256, recipe.reference_sha256, hash_file(MANIFEST)]
         cell = recipe.cell.model_dump(mode="json", exclude={"lora"})
         wishes = [wish.model_dump(mode="json") for wish in self.wishes]
@@ -104,8 +103,12 @@ def prepare_job(params: Params, machine: Machine, asked: Asked) -> Job:
             not there.
     """
     subject = require_subject(params.dataset, params.promotion.use)
-    wishes = gather_wishes(params.batch, asked)
-    recipe = choose_recipe(asked.lora)
+    wishes, recipe, promotion = gather_wishes(params.batch, asked), choose_recipe(asked.lora), params.promotion
+    licences = licences_of(
+        Path(recipe.cell.base), recipe.cell.mode, params.batch.backend, params.judges, params.comfyui, promotion,
+        params.policy.classifier,
+    )  # fmt: skip
+    require_licences(licences, promotion.use)
     generator = open_generator(params.batch.backend, machine, params.batch.micro_batch, params.comfyui)
     check_backend(params.batch.backend, generator, recipe, machine, params.comfyui)
     return Job(params, machine, recipe, subject, generator, tuple(wishes))
@@ -135,7 +138,7 @@ def make_batch(job: Job, output: Path | None = None) -> tuple[Batch, Path]:
                 raise UserError("prompts", f"every one is refused: {why}", "say them otherwise")
             folder.check_room(len(orders), params.batch.resolution)
             batch = found or folder.begin(_begin(job, production, refused, warnings))
-            records = list(_draw(production, orders, folder, batch, started))
+            records = list(_draw(production, params, orders, folder, batch, started))
             batch = summarise(batch, records, batch.seconds + time.monotonic() - started)
             return write_results(folder.path, batch, records), folder.path
 
@@ -153,14 +156,15 @@ def _begin(job: Job, production: Production, refused: Sequence[Refusal], warning
 
 
 def _draw(
-    production: Production, orders: Sequence[Order], folder: BatchFolder, batch: Batch, started: float
+    production: Production, params: Params, orders: Sequence[Order], folder: BatchFolder, batch: Batch, started: float
 ) -> Iterator[PictureRecord]:
     """Draw and file one picture after the other until enough are accepted; batch.json says how far it is."""
-    until, before = production.params.batch.until, batch.seconds
+    until, before = params.batch.until, batch.seconds
     tell_resumed("batch", sum(folder.find(order) is not None for order in orders), len(orders))
     progress, generated, accepted = Progress("batch", len(orders), unit="picture"), 0, 0
     with closing(production.make(orders, folder.find)) as pictures:  # what is under way is cancelled
         for made in pictures:
+            require_subject(params.dataset, params.promotion.use)  # a card that is revoked meanwhile stops the batch
             folder.land(made)
             generated, accepted = generated + 1, accepted + made.record.approved
             counts = {"generated": generated, "accepted": accepted, "rejected": generated - accepted}
@@ -204,7 +208,7 @@ def _row(record: PictureRecord) -> dict[str, Any]:
     return {
         "file": record.file, "approved": int(record.approved), "prompt_index": index_of(record.file),
         "prompt": origin.text, "seed": origin.seed, "reasons": "; ".join(record.reasons),
-        **record.scores.model_dump(),
+        **{name: "" if value is None else value for name, value in record.scores.model_dump().items()},
     }  # fmt: skip
 
 

@@ -6,9 +6,8 @@ from itertools import islice
 from stages.contracts.batches import Refusal, Wish
 from stages.contracts.policy import Refused
 from stages.contracts.protocol import fill
-from stages.contracts.settings import Batch, Dataset
-from stages.flows.production import Order, Production, name_part
-from stages.flows.scoring import without_trigger
+from stages.contracts.settings import Batch
+from stages.flows.production import Order, Production, name_part, name_prompt
 from stages.runtime.seeds import derive_seed
 
 SEEDS = 2**32  # as many as every backend takes
@@ -44,16 +43,16 @@ def order_all(
     orders = []
     for index, number in plan_rounds(kept, batch):
         wish, seed = kept[index], seed_of(batch, kept[index].prompt, number)
-        name = picture_name(production.recipe.version, index, wish.prompt, seed, dataset)
+        name = picture_name(production.recipe.version, index, wish.prompt, seed)
         orders.append(production.order(wish.prompt, seed, wish.negative_prompt, batch=batch_id, name=name))
     nameless = [index for index, wish in kept.items() if dataset.trigger not in fill(wish.prompt, dataset)]
     warnings = [f"Prompt p{i:02d} does not say {{trigger}}: it asks for nobody in particular." for i in nameless]
     return orders, refused, warnings
 
 
-def picture_name(version: str, index: int, prompt: str, seed: int, dataset: Dataset) -> str:
+def picture_name(version: str, index: int, prompt: str, seed: int) -> str:
     """VERSION_p03_what-it-shows_s12345.png."""
-    return f"{name_part(version)}_p{index:02d}_{name_part(without_trigger(prompt, dataset))}_s{seed}.png"
+    return f"{name_part(version)}_p{index:02d}_{name_prompt(prompt)}_s{seed}.png"
 
 
 def index_of(name: str) -> int:

@@ -10,7 +10,9 @@ from stages.reports.findings import bullets
 from stages.reports.page.words import name_of, show_number
 
 SHOWN = 5  # best and weakest pictures in the text
-SHARPNESS = "Sharpness of the face, in shares of real photos'"
+NAMES = {
+    "sharpness": "Sharpness of the face, real photos are 1", "closeness": "Closeness to the nearest training photo"
+}  # fmt: skip
 
 
 def judged_by(batch: Batch) -> str:
@@ -25,7 +27,7 @@ def rank(records: Sequence[PictureRecord], score: str) -> list[PictureRecord]:
 
 def name_score(score: str) -> str:
     """What a score is called."""
-    return SHARPNESS if score == "sharpness" else name_of(score)
+    return NAMES.get(score) or name_of(score)
 
 
 def say_duration(seconds: float) -> str:

@@ -41,11 +41,12 @@ def render_batch_page(batch: Batch, records: Sequence[PictureRecord], folder: Pa
     places = {_place(record, folder): record.file for record in (*best, *worst, *weakest)}
     uris = {places[place]: uri for place, uri in fill_budget(list(places), BUDGET, "batch, small pictures")}
     names = {text: name for name, text, _, _ in reversed(prompt_rows(batch, records))}
-    style = read_source("page.css")
+    style = read_source("page.css") + read_source("batch.css")
 
     def show(some: Sequence[PictureRecord]) -> list[dict[str, Any]]:
         return [_card(record, score, uris.get(record.file, ""), names[record.origin.prompt]) for record in some]
 
+    means = [(name, batch.means[name]) for name in SCORES if name in batch.means]
     sections = [section for section in SECTIONS if section[0] != "weakest" or weakest]
     page = open_templates().get_template("batch.html").render(
         style=Markup(style), style_hash=hash_source(style), sections=sections, batch=batch, missed=missed(batch),
@@ -53,7 +54,7 @@ def render_batch_page(batch: Batch, records: Sequence[PictureRecord], folder: Pa
         weakest=show(weakest), worst=show(worst), prompts=prompt_rows(batch, records), settings=settings_rows(batch),
         judge="second judge" if score == "second_similarity" else "face pack",
         reasons=sorted(batch.reasons.items(), key=lambda item: (-item[1], item)),
-        thresholds=list(_flat(batch.thresholds)),
+        thresholds=list(_flat(batch.thresholds)), means=[(name_score(n), show_number(n, v)) for n, v in means],
     )  # fmt: skip
     return page if page.endswith("\n") else page + "\n"
 
@@ -79,7 +80,6 @@ def _tiles(batch: Batch, score: str) -> list[tuple[str, str, str]]:
         ("Approved", str(batch.accepted), f"of {batch.generated} pictures"),
         ("Acceptance rate", say_share(batch), f"{batch.rejected} rejected"),
         (name_score(score), likeness, "mean of the approved"),
-        (name_score("realism"), show_number("realism", batch.means.get("realism")), "mean of the approved"),
         (name_score("adherence"), show_number("adherence", batch.means.get("adherence")), "mean of the approved"),
         ("Time per accepted", say_time_each(batch), f"{say_duration(batch.seconds)} in all"),
         ("Cost per accepted", "–" if batch.usd_per_accepted is None else say_cost_each(batch),
