@@ -1,6 +1,7 @@
 """What a batch is asked for: prompts of files, of the command line or of the settings."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def read_prompts(path: Path) -> list[Wish]:
 
 
 def _read_csv(text: str, path: Path) -> list[Wish]:
-    reader = csv.DictReader(text.splitlines(), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = list(reader.fieldnames or ())
     unknown = sorted(set(columns) - set(Wish.model_fields))
     if "prompt" not in columns or unknown:

@@ -44,8 +44,8 @@ def ask_cost(report: Path) -> str | None:
     ledger = _ledger()
     if not ledger:
         return None
-    rows = json.loads(_run(ledger, "--json", "--batch-report", str(report)) or "[]")
-    found = [row["numbers"]["usd"] for row in rows if row["what"] == PER_PICTURE]
+    told = json.loads(_run(ledger, "--json", "--batch-report", str(report)) or '{"rows": []}')
+    found = [row["numbers"]["usd"] for row in told["rows"] if row["what"] == PER_PICTURE]
     return str(found[0]) if found else None
 
 
