@@ -10,7 +10,7 @@ Kind = Literal["photos", "LoRA", "version", "measuring", "batch", "published"]
 TODO: dict[Kind, str] = {
     "photos": "delete them, and what DVC keeps of them: `dvc gc -w -c`, the remote, backups",
     "LoRA": "delete the file, and its copies in ComfyUI's models/loras, in DVC's cache and remote, with whoever got it",
-    "version": "delete the folder with its pictures; git keeps them in older commits: rewrite those, or keep it private",
+    "version": "delete the folder with its pictures; git keeps older commits: rewrite those, or keep it private",
     "measuring": "delete the folder: pictures that sweep and eval drew",
     "batch": "delete the picture and the record beside it, rejected ones too",
     "published": "take it down where it was published; `pistachio trace` knows copies of it",

@@ -17,7 +17,8 @@ LONGEST = 4_000  # characters; the encoders read some hundreds, and nobody could
 LOG_BYTES = 16_000_000  # then the log is put aside, once: strangers who ask `serve` must not fill the disk
 # A negative prompt may name minors, but not push adults away.
 NO_ADULTS = re.compile(
-    r"\b(?:adults?|grown[\s-]?ups?|(?:grown|mature|older) (?:wom[ae]n|m[ae]n|person|people|female|male)|erwachsene[nrs]?|"
+    r"\b(?:adults?|grown[\s-]?ups?|(?:grown|mature|older) (?:wom[ae]n|m[ae]n|person|people|female|male)|"
+    r"erwachsene[nrs]?|"
     r"adultes?|adult[oaie]s?|volwassenen?|of legal age|over 18|18\+)(?![a-z])"
 )
 

@@ -100,8 +100,8 @@ def _pictures(subject_sha256: str) -> Iterator[Made]:
         record = _read_record(file)
         if record is not None and record.origin.subject_sha256 == subject_sha256:
             state = "approved" if record.approved else "rejected"
-            yield Made(kind="batch", path=file.with_name(record.file).as_posix(), note=f"{state}, batch {record.origin.batch}",
-                       there=file.with_name(record.file).exists())  # fmt: skip
+            picture, note = file.with_name(record.file), f"{state}, batch {record.origin.batch}"
+            yield Made(kind="batch", path=picture.as_posix(), note=note, there=picture.exists())
     rows = [json.loads(line) for line in _lines(PUBLISHED)]
     for row in {row["picture"]: row for row in rows}.values():  # stamped again: the last one counts
         if row["record"]["origin"]["subject_sha256"] == subject_sha256:

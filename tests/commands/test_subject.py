@@ -27,10 +27,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def record(folder: str, name: str, subject: str, approved: bool = True) -> Path:
-    origin = dict.fromkeys(
-        "batch prompt text negative_prompt version lora lora_sha256 base base_sha256 mode sampler manifest_sha256 backend".split(),
-        "x",
-    ) | dict.fromkeys("seed strength guidance steps width height".split(), 1) | {"subject_sha256": subject}  # fmt: skip
+    texts = "batch prompt text negative_prompt version lora lora_sha256 base base_sha256 mode sampler backend"
+    numbers = "seed strength guidance steps width height"
+    origin = dict.fromkeys([*texts.split(), "manifest_sha256"], "x") | {"subject_sha256": subject}
+    origin |= dict.fromkeys(numbers.split(), 1)
     scores = dict.fromkeys("faces similarity second_similarity realism adherence sharpness".split(), 1)
     path = Path(folder) / name
     path.parent.mkdir(parents=True, exist_ok=True)

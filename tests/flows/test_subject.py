@@ -32,8 +32,7 @@ def refusal(use: str = "non-commercial", **changes: Any) -> str:
     try:
         require_subject(DATASET, use)
     except UserError as error:
-        assert "\n" not in error.line
-        return error.line
+        return str(error)
     return ""
 
 
@@ -81,6 +80,7 @@ def test_what_is_wrong_is_named_with_its_key(changes: dict[str, Any], said: str)
 
 
 def test_every_problem_stands_in_the_one_line() -> None:
+    assert "\n" not in refusal(dataset="eve", scope=["commercial"])
     line = refusal(dataset="eve", scope=["commercial"], revoked={"date": date(2026, 2, 1), "reason": "no"})
     assert all(key in line for key in ("revoked:", "dataset:", "scope:"))
     line = refusal(adult=False, kind=None, date="someday")

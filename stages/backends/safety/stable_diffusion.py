@@ -2,7 +2,7 @@
 
 It says "yes" where the cosine of a picture's and a concept's embedding lies above the concept's own limit; the limits
 come with the weights.  Its own ``forward`` paints such pictures black and tells nothing but the yes, so the same
-arithmetic stands here: cosine minus limit, and .01 more for a picture that is near one of three concepts of special care.
+arithmetic stands here: cosine minus limit, and .01 more for a picture near one of three concepts of special care.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class StableDiffusionJudge:
         self._pictures: Any = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
 
     def flag(self, images: Sequence[np.ndarray]) -> list[float]:
-        """Cosine above the nearest concept's limit of each uint8 (H, W, 3) RGB picture; above 0 the checker says yes."""
+        """Cosine above the limit of a concept, the largest, of each uint8 (H, W, 3) RGB picture; above 0 is a yes."""
         starts = range(0, len(images), MICRO_BATCH)
         return [score for start in starts for score in self._judged(images[start : start + MICRO_BATCH])]
 

@@ -1,7 +1,7 @@
 """Does a prompt ask for a picture of a minor?  This rule is code and no setting: nobody can switch it off.
 
-It reads words, ages and how both are hidden; it understands no sentences.  Where a word means minors to most people who
-write it in a prompt it is refused ("a girl": say woman), with the everyday phrases that hold it let through ("baby blue").
+It reads words, ages and how both are hidden; it understands no sentences.  A word that means minors to most people who
+write it in a prompt is refused ("a girl": say woman); everyday phrases that hold one are let through ("baby blue").
 How often it is right stands in tests/data/prompts.csv.
 """
 

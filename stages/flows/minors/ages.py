@@ -31,7 +31,8 @@ NUMBERS |= {
     "eine": 1,
 }
 TENS = frozenset(
-    "twenty thirty forty fifty sixty seventy eighty ninety hundred vingt trente quarante cinquante soixante veinte treinta "
+    "twenty thirty forty fifty sixty seventy eighty ninety hundred vingt trente quarante cinquante soixante veinte "
+    "treinta "
     "cuarenta y venti trenta quaranta vinte trinta quarenta cinquenta e und en".split()
 )
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth " \
@@ -49,10 +50,12 @@ _YEARS = r"(?:years?|yrs?|yr|y|months?|mos?|weeks?|wks?|days?)"
 _EN = [
     rf"{_N}{_SPACE}{_YEARS}{_SPACE}(?:old|olds|young|of{_SPACE}age){_THINGS}",
     rf"{_N}{_SPACE}(?:yo|y/o|y\.o|yos|yrs?|yr){_THINGS}(?![a-z])(?! (?:ago|of exp|later|in a|warranty|experience))",
-    rf"(?<!stone )(?<!golden )(?<!ice )(?<!space )\b(?:age|aged|ages|aging|agd){_SPACE}(?:of|is|:|=|about|around|only|just)?{_SPACE}{_N}\b(?!\s?(?:%|x|cm|mm|px|km))",
+    r"(?<!stone )(?<!golden )(?<!ice )(?<!space )\b(?:age|aged|ages|aging|agd)"
+    rf"{_SPACE}(?:of|is|:|=|about|around|only|just)?{_SPACE}{_N}\b(?!\s?(?:%|x|cm|mm|px|km))",
     rf"\b(?:turn(?:s|ed|ing)|looks?(?: like| about| around)?|looking|barely|under|below|younger than|not yet|only|just)"
     rf"\s{_N}(?=\s*(?:$|[,.;!?)]|and\b|or\b|in\b|on\b|at\b|with\b|wear))",
-    rf"\b(?:she|he|they|who|girl|boy|woman|man|model|person)(?:'s|s)?\s?(?:is|was|are|being)?\s(?:only |just |about |now )?{_N}"
+    r"\b(?:she|he|they|who|woman|man|model|person)(?:'s|s)?\s?(?:is|was|are|being)?\s"
+    rf"(?:only |just |about |now )?{_N}"
     r"(?=\s*(?:$|[,.;!?)]))",
 ]
 _BARE = rf"(?:^|[,;(])\s*(?P<n>1[0-7]|{'|'.join(w for w, n in NUMBERS.items() if 10 <= n < ADULT)})\s*(?=$|[,;)])"
@@ -67,7 +70,8 @@ _OTHER = [
     rf"\bannee?s? {_N}\b",
 ]
 _RANGE = re.compile(
-    rf"{_N}\s?(?:-|to|and|or|/|bis|und|oder|a|y|o|et|ou|e|tot|en)\s?\d{{1,2}}\s?[\s-]?(?:{_YEARS}{_SPACE}old|yo\b|y/o|jahre alt|ans\b|anos\b|anni\b|jaar\b)"
+    rf"{_N}\s?(?:-|to|and|or|/|bis|und|oder|a|y|o|et|ou|e|tot|en)\s?\d{{1,2}}\s?[\s-]?"
+    rf"(?:{_YEARS}{_SPACE}old|yo\b|y/o|jahre alt|ans\b|anos\b|anni\b|jaar\b)"
 )
 _ORDINAL = re.compile(
     r"\b(?:(?P<d>\d{1,3})\s?(?:st|nd|rd|th)|(?P<w>" + "|".join(_ORDINALS) + r"))[\s-](?P<what>birthday|grader?s?)\b"

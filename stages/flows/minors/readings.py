@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import pairwise
 
 # Letters of other alphabets that look like Latin ones, and Latin letters that have no marks to be stripped of.
 _PAIRS = (
@@ -79,5 +80,5 @@ def _chunks(texts: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for text in texts:
         chunks += [re.sub(r"[^a-z0-9]", "", chunk[0]) for chunk in _CHUNK.finditer(text)]
         words = re.findall(r"[a-z0-9]+", text)
-        pairs += [a + b for a, b in zip(words, words[1:], strict=False)]
+        pairs += [a + b for a, b in pairwise(words)]
     return tuple(dict.fromkeys(chunks)), tuple(dict.fromkeys(pairs))
