@@ -7,6 +7,10 @@ CODE_LOCK = Path("code.lock")
 REGISTRY = Path("conf/models")
 SEEN = Path("models/seen.json")
 
+SUBJECT = Path("data/subject.yaml")
+REFUSALS = Path("logs/refusals.jsonl")
+TAKEDOWN = Path("logs/takedown.md")
+
 CAPTIONS = Path("data/captions")
 MANIFEST = Path("data/manifest.json")
 REGULARIZATION = Path("data/regularization")
@@ -22,6 +26,8 @@ SWEEP_CHOICE = Path("metrics/sweep_choice.json")
 SWEEP_MONTAGE = Path("metrics/sweep_montage.png")
 SWEEP_PER_IMAGE = SWEEP_IMAGES / "per_image.csv"
 CHECKPOINTS = Path("metrics/checkpoints.csv")
+
+BATCHES = Path("data/batches")
 
 EVAL_IMAGES = Path("data/eval")
 PER_IMAGE = Path("metrics/per_image.csv")
