@@ -32,6 +32,7 @@ LUMINANCE = OPPONENT[0]
 # 60, half size, 95% of each side: copies correlate by 0.984 and more, others by 0.96 and less; unblurred 0.90 and 0.96.
 FINE, ROUGH = 0.8, 3.0
 
+
 @dataclass(frozen=True)
 class View:
     """The part of an original that a copy shows, in shares of its width and height."""
@@ -120,7 +121,7 @@ def _places(room: float) -> np.ndarray:
 
 
 def _sample(pixels: np.ndarray, view: View, side: int) -> np.ndarray:
-    """What ``view`` shows, (height, width) or (height, width, 3), laid into the original's cells: float32 (side, side)."""
+    """What ``view`` shows, with or without channels, laid into the original's ``side`` by ``side`` cells."""
     fine = side * MARGIN
     across, down = max(1, round(fine * view.width)), max(1, round(fine * view.height))
     shrunk = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA)
