@@ -1,12 +1,10 @@
-"""Pictures with records, and what happens to them on their way through the web."""
+"""Pictures with records, and the programs that give them passports."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from publish.passport.stamping import Issuer, hash_pixels, stamp_picture
 from stages.contracts.production import Origin, PictureRecord, Scores, write_record
@@ -48,24 +46,6 @@ def publish(folder: Path, pictures: list[np.ndarray], issuer: Issuer, **changes:
         stamp_picture(path, record, issuer)
         paths.append(path)
     return paths
-
-
-def copy_badly(
-    pixels_HWC: np.ndarray, generator: np.random.Generator, *, quality: int = 60, size: float = 0.5,
-    kept: float = 0.95, mirrored: bool = False, gain: float = 1.0, offset: float = 0.0,
-) -> np.ndarray:  # fmt: skip
-    """What is left after somebody cropped, resized and encoded it: ``kept`` is the share of each side."""
-    height, width = pixels_HWC.shape[:2]
-    tall, wide = round(height * kept), round(width * kept)
-    top, left = generator.integers(0, height - tall + 1), generator.integers(0, width - wide + 1)
-    cut = pixels_HWC[top : top + tall, left : left + wide]
-    cut = np.clip((cut[:, ::-1] if mirrored else cut) * gain + offset, 0, 255).astype(np.uint8)
-    small = Image.fromarray(np.ascontiguousarray(cut)).resize(
-        (max(1, round(wide * size)), max(1, round(tall * size))), Image.Resampling.LANCZOS
-    )
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream).convert("RGB"))
 
 
 def run_publish(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from passports import copy_badly, make_record, publish, run_publish
+from passports import make_record, publish, run_publish
 from PIL import Image
 from workspaces import make_workspace
 
+from bench.bad_copies import copy_badly
 from miniature.render import render, sample_identity, sample_scene
 from publish.passport.fingerprints import read_fingerprint, take_fingerprint, write_fingerprint
 from publish.passport.search import Shelf, find_copies
