@@ -2,6 +2,7 @@
 
 import typer
 
+from publish.commands.passports import inspect, stamp, trace
 from publish.commands.review import review
 from stages.runtime.entry import program
 
@@ -16,6 +17,9 @@ app = typer.Typer(
     add_completion=False,
     help="Give pictures their passports, trace and inspect them, review them, serve them.",
 )
+app.command()(stamp)
+app.command()(trace)
+app.command()(inspect)
 
 
 @app.callback()
