@@ -169,3 +169,12 @@ def test_two_programs_at_once_lose_no_vote(tmp_path: Path) -> None:
     assert len(votes) == len({vote.id for vote in votes}) == 80
     for name in ("one", "two"):
         assert [vote.item for vote in votes if vote.voter == name] == [f"{name}{number}" for number in range(40)]
+
+
+def test_two_servers_of_one_folder_know_each_other_s_votes(tmp_path: Path) -> None:
+    one, other = (VoteBook(tmp_path / "votes.jsonl") for _ in range(2))
+    first, second = add(one, make_vote("a")), make_vote("b")
+    add(other, second)
+    assert other.votes == [first, second]
+    assert add(one, second.model_copy(update={"milliseconds": 5})) == second
+    assert VoteBook(tmp_path / "votes.jsonl").votes == one.votes == [first, second]
