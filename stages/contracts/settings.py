@@ -10,13 +10,14 @@ from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Word
+from stages.contracts.serve_settings import Serve
 from stages.contracts.sweep_settings import Draw, Sweep
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Sweep", "TextImage",
-    "Thresholds", "Train", "Weights",
+    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Serve", "Sweep",
+    "TextImage", "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
 
@@ -155,7 +156,8 @@ class Machine(Section):
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
     "comfyui": ComfyUI,
-    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "machine": Machine,
+    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "serve": Serve,
+    "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 
