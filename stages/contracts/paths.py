@@ -7,6 +7,10 @@ CODE_LOCK = Path("code.lock")
 REGISTRY = Path("conf/models")
 SEEN = Path("models/seen.json")
 
+SUBJECT = Path("data/subject.yaml")
+REFUSALS = Path("logs/refusals.jsonl")
+TAKEDOWN = Path("logs/takedown.md")
+
 CAPTIONS = Path("data/captions")
 MANIFEST = Path("data/manifest.json")
 REGULARIZATION = Path("data/regularization")

@@ -9,14 +9,15 @@ from pydantic import Field, ValidationError
 from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
-from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Word
+from stages.contracts.policy import Policy
+from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Use, Word
 from stages.contracts.serve_settings import Serve
 from stages.contracts.sweep_settings import Draw, Sweep
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Serve", "Sweep",
+    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Section", "Serve", "Sweep",
     "TextImage", "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
@@ -111,11 +112,17 @@ class Compare(Section):
 class Promotion(Section):
     """What `pistachio promote` asks beside grade and comparison.  Read by no stage, so that it draws nothing again."""
 
-    use: Literal["non-commercial", "commercial"] = Field(
-        "non-commercial", description="what a version is for; a licence of base or judges that forbids it stops it"
+    use: Use = Field(
+        "non-commercial",
+        description="what versions and pictures are for; a licence of base, judges or conditioning models that forbids "
+        "it stops promotion, batch and serve, and the subject card must allow it",
     )
     licences: dict[Path, str] = Field(
         default_factory=dict, description="folder of a base that conf/models does not name -> its licence"
+    )
+    conditioning: dict[str, str] = Field(
+        default_factory=dict,
+        description="what a workflow conditions with (file, face pack, or node that loads one by itself) -> its licence",
     )
 
 
@@ -155,9 +162,8 @@ class Machine(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
-    "comfyui": ComfyUI,
-    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "serve": Serve,
-    "machine": Machine,
+    "comfyui": ComfyUI, "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion,
+    "serve": Serve, "policy": Policy, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 
@@ -215,6 +221,24 @@ def read_params(model: type[P], path: Path = PARAMS) -> P:
     """The sections that ``model`` (a stage's ``Params``) names, plus nothing else, from params.yaml."""
     values = read_yaml(path)
     return parse(model, {name: values[name] for name in model.model_fields if name in values}, path)
+
+
+class _OnlyPromotion(Section):
+    promotion: Promotion = Promotion()
+
+
+def read_promotion(path: Path = PARAMS) -> Promotion:
+    """The ``promotion`` section of params.yaml: stages ask it what they may do, never what they make."""
+    return read_params(_OnlyPromotion, path).promotion
+
+
+class _OnlyPolicy(Section):
+    policy: Policy = Policy()
+
+
+def read_policy(path: Path = PARAMS) -> Policy:
+    """The ``policy`` section of params.yaml, read like ``promotion``."""
+    return read_params(_OnlyPolicy, path).policy
 
 
 class _OnlyMachine(Section):
