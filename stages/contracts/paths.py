@@ -39,4 +39,5 @@ COMPARISON = Path("metrics/comparison.json")
 COMPARISON_REPORT = Path("metrics/comparison_report.md")
 REPORT_PAGE = Path("metrics/report.html")
 HISTORY = Path("metrics/history.jsonl")
+PUBLISHED = Path("data/published.jsonl")
 REPLICAS = "replicas"  # in a version's folder: the same recipe trained with other seeds

@@ -10,6 +10,7 @@ from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
 from stages.contracts.policy import Policy
+from stages.contracts.publish_settings import Publish
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Use, Word
 from stages.contracts.serve_settings import Serve
 from stages.contracts.sweep_settings import Draw, Sweep
@@ -17,8 +18,8 @@ from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Section", "Serve", "Sweep",
-    "TextImage", "Thresholds", "Train", "Weights",
+    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Publish", "Section", "Serve",
+    "Sweep", "TextImage", "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
 
@@ -163,7 +164,7 @@ class Machine(Section):
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
     "comfyui": ComfyUI, "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion,
-    "serve": Serve, "policy": Policy, "machine": Machine,
+    "serve": Serve, "policy": Policy, "publish": Publish, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 
@@ -248,6 +249,15 @@ class _OnlyMachine(Section):
 def read_machine(path: Path = PARAMS) -> Machine:
     """The ``machine`` section of params.yaml, which no stage declares; its defaults where params.yaml has none."""
     return read_params(_OnlyMachine, path).machine
+
+
+class _OnlyPublish(Section):
+    publish: Publish = Publish()
+
+
+def read_publish(path: Path = PARAMS) -> Publish:
+    """The ``publish`` section of params.yaml, which no stage declares; its defaults where there is none."""
+    return read_params(_OnlyPublish, path).publish if path.exists() else Publish()
 
 
 def everything() -> type[Section]:
