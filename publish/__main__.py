@@ -3,6 +3,7 @@
 import typer
 
 from publish.commands.passports import inspect, stamp, trace
+from publish.commands.serve import serve
 from stages.runtime.entry import program
 
 # Everything else is imported inside the commands: `--help` must not wait for numpy.
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command()(stamp)
 app.command()(trace)
 app.command()(inspect)
+app.add_typer(serve, name="serve")
 
 
 def main() -> None:

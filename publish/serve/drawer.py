@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from publish.serve.job import Job
+from stages.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,10 @@ class Verdict:
     reasons: tuple[str, ...]  # why it was rejected
 
 
+class NotAllowed(UserError):
+    """The subject card does not allow drawing, or not any more."""
+
+
 class Drawer(Protocol):
     """Draws, gates, saves and stamps pictures.  The same job and number are the same picture, whatever was before."""
 
@@ -22,8 +27,9 @@ class Drawer(Protocol):
         """Draw the job's picture with the seed of ``number``; when it is approved, it lies at ``path``, stamped.
 
         Raises:
-            Refusal: when the prompt policy refuses the prompt.
-            UserError: when the subject card or a setting does not allow it.
+            Refused: when the prompt policy refuses the prompt.
+            NotAllowed: when the subject card does not allow it.
+            UserError: when a setting or a file does not.
         """
         ...
 

@@ -84,7 +84,7 @@ async def submit_job(
         errors = [f"body.prompt, body.negative_prompt: at most {settings.prompt_chars} characters"]
         raise Problem("invalid", f"Not valid: {errors[0]}", errors=errors)
     await service.check_subject()
-    await service.check_texts(asked)
+    await service.check_prompt(asked)
     job, new = await service.submit(owner, asked, body.sha256, idempotency_key)
     response.status_code = 202 if new else 200
     response.headers["Location"] = f"/v1/jobs/{job.id}"

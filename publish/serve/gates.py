@@ -1,14 +1,11 @@
-"""Who may be drawn and what may be asked: the subject card and the prompt policy, as the HTTP side asks them."""
+"""Who may be drawn and what may be asked, as the HTTP side asks it: the subject card and the prompt policy."""
 
 from typing import Protocol
 
-
-class Refusal(Exception):
-    """The prompt policy refuses a text."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        self.rule, self.reason = rule, reason
-        super().__init__(f"{rule}: {reason}")
+from publish.serve.job import Asked
+from stages.contracts.policy import Policy
+from stages.contracts.section import Use
+from stages.contracts.settings import Dataset, Machine
 
 
 class Gates(Protocol):
@@ -22,10 +19,36 @@ class Gates(Protocol):
         """
         ...
 
-    def check_text(self, text: str) -> None:
-        """Nothing when the prompt policy has nothing against ``text``.
+    def check_prompt(self, asked: Asked) -> None:
+        """Nothing when the prompt policy has nothing against it.
 
         Raises:
-            Refusal: naming the rule.
+            Refused: naming the rule.
         """
         ...
+
+
+class WorkspaceGates:
+    """The workspace's own subject card, read each time, and its policy."""
+
+    def __init__(self, dataset: Dataset, use: Use, policy: Policy, machine: Machine) -> None:
+        from stages.flows.policy import open_policy
+
+        self._dataset, self._use = dataset, use
+        self._policy = open_policy(policy, machine)
+
+    def check_subject(self) -> None:
+        """See Gates."""
+        from stages.flows.subject import require_subject
+
+        require_subject(self._dataset, self._use)
+
+    def check_prompt(self, asked: Asked) -> None:
+        """See Gates; the words stand for their meaning: {trigger} and {class_word} are filled in."""
+        text = fill_in(asked.prompt, self._dataset)
+        self._policy.check(text, fill_in(asked.negative_prompt or "", self._dataset))
+
+
+def fill_in(prompt: str, dataset: Dataset) -> str:
+    """A prompt as it is drawn."""
+    return prompt.replace("{trigger}", dataset.trigger).replace("{class_word}", dataset.class_word)

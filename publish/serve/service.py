@@ -10,13 +10,14 @@ from typing import TypeVar
 
 from publish.serve.drawer import picture_path
 from publish.serve.files import read_inside
-from publish.serve.gates import Gates, Refusal
+from publish.serve.gates import Gates
 from publish.serve.job import Asked, Job
 from publish.serve.keys import KeyRing
 from publish.serve.limits import Buckets
 from publish.serve.metrics import Metrics
 from publish.serve.problems import Problem
 from publish.serve.store import KeyReused, QueueFull, Store
+from stages.contracts.policy import Refused
 from stages.contracts.serve_settings import Serve
 from stages.runtime.errors import UserError
 
@@ -65,17 +66,16 @@ class Service:
         except UserError as error:
             raise Problem("subject", f"The subject card does not allow it: {error.what}.") from None
 
-    async def check_texts(self, asked: Asked) -> None:
+    async def check_prompt(self, asked: Asked) -> None:
         """Nothing when the prompt policy allows the prompt and the negative prompt.
 
         Raises:
             Problem: policy, with the rule.
         """
-        for text in filter(None, (asked.prompt, asked.negative_prompt)):
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._gating, self.gates.check_text, text)
-            except Refusal as refusal:
-                raise Problem("policy", refusal.reason, rule=refusal.rule) from None
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._gating, self.gates.check_prompt, asked)
+        except Refused as refused:
+            raise Problem("policy", f"The prompt policy refuses it: {refused.reason}", rule=refused.rule) from None
 
     async def submit(self, owner: str, asked: Asked, body_sha256: str, idempotency: str | None) -> tuple[Job, bool]:
         """The job of this order, and whether it is new.

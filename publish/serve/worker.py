@@ -4,6 +4,7 @@ It may be killed at any line: a picture is kept by one transaction after its fil
 are the same picture, so the next worker goes on where the store says.
 """
 
+import argparse
 import logging
 import os
 import signal
@@ -14,12 +15,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from publish.serve.drawer import Drawer, Verdict, picture_path
-from publish.serve.gates import Refusal
+from publish.serve.drawer import Drawer, NotAllowed, Verdict, picture_path
 from publish.serve.job import Draw, Job, State
+from publish.serve.params import read_service_params
+from publish.serve.producing import open_drawer
 from publish.serve.store import Store
+from stages.contracts.policy import Refused
 from stages.contracts.serve_settings import Serve
+from stages.runtime.entry import program
 from stages.runtime.errors import UserError
+from stages.runtime.processes import end_with_parent
 
 LOCK = "worker.lock"
 IDLE_S = 0.1  # between two looks for a job
@@ -66,8 +71,8 @@ def _finish(
     """Draw what is missing of a job."""
     try:
         ended = _draw(store, job, drawer, output, settings, stop)
-    except Refusal as refusal:
-        store.finish(job, State.FAILED, "policy", f"{refusal.rule}: {refusal.reason}")
+    except Refused as refused:
+        store.finish(job, State.FAILED, "policy", f"{refused.rule}: {refused.reason}")
     except UserError as error:
         logger.error("job %s: %s", job.id, error.line)
         kind = "subject" if isinstance(error, NotAllowed) else "settings"
@@ -101,3 +106,26 @@ def _draw(
 def _to_draw(job: Job, number: int, picture: int, verdict: Verdict) -> Draw:
     seed = job.seed_of(number)
     return Draw(number, seed, picture if verdict.sha256 else None, verdict.sha256, verdict.reasons)
+
+
+def main() -> None:
+    """The worker's program: it is started by the server, with its words."""
+    parser = argparse.ArgumentParser(prog="python -m publish.serve.worker", description=__doc__)
+    parser.add_argument("--output-dir", type=Path, required=True)
+    parser.add_argument("--lora")
+    parser.add_argument("--parent", type=int, required=True, help="process whose end is the worker's")
+    words = parser.parse_args()
+    with program():
+        end_with_parent()
+        stop = listen_for_the_end(words.parent)
+        params = read_service_params()
+        os.nice(params.serve.nice)
+        with be_the_worker(words.output_dir):
+            store = Store(words.output_dir)
+            store.beat(os.getpid(), ready=False)
+            with open_drawer(params, words.output_dir, words.lora) as drawer:
+                work(store, drawer, words.output_dir, params.serve, stop)
+
+
+if __name__ == "__main__":
+    main()
