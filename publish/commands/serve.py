@@ -96,7 +96,7 @@ def revoke(name: Annotated[str, typer.Argument(help="Whose key ends.")]) -> None
 
 def _key_file() -> Path:
     from publish.serve.keys import find_key_file
-    from stages.contracts.settings import read_params
     from publish.serve.params import OnlyServe
+    from stages.contracts.settings import read_params
 
     return find_key_file(read_params(OnlyServe).serve.keys)

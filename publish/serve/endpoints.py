@@ -31,9 +31,7 @@ def _service(request: Request) -> Service:
 Serving = Annotated[Service, Depends(_service)]
 
 
-async def _owner(
-    service: Serving, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> str:
+async def _owner(service: Serving, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
     """Whose key was sent.
 
     Raises:

@@ -171,14 +171,17 @@ class Store:
                 " AND attempts >= ?",
                 (State.FAILED, time.time(), f"{attempts} workers died over one picture", State.RUNNING, attempts),
             )
-            row = db.execute(
-                f"SELECT {COLUMNS} FROM jobs WHERE state = ? ORDER BY number LIMIT 1", (State.RUNNING,)
-            ).fetchone() or db.execute(
-                # Keys take turns, so that one with many jobs does not keep the others waiting.
-                f"SELECT {COLUMNS} FROM jobs AS j WHERE state = ? ORDER BY"
-                " (SELECT max(started) FROM jobs AS k WHERE k.owner = j.owner) NULLS FIRST, number LIMIT 1",
-                (State.QUEUED,),
-            ).fetchone()
+            row = (
+                db.execute(
+                    f"SELECT {COLUMNS} FROM jobs WHERE state = ? ORDER BY number LIMIT 1", (State.RUNNING,)
+                ).fetchone()
+                or db.execute(
+                    # Keys take turns, so that one with many jobs does not keep the others waiting.
+                    f"SELECT {COLUMNS} FROM jobs AS j WHERE state = ? ORDER BY"
+                    " (SELECT max(started) FROM jobs AS k WHERE k.owner = j.owner) NULLS FIRST, number LIMIT 1",
+                    (State.QUEUED,),
+                ).fetchone()
+            )
             if row is None:
                 return None
             db.execute(
