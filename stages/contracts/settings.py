@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
+from stages.contracts.batch_settings import Batch
 from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
@@ -18,8 +19,8 @@ from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Publish", "Section", "Serve",
-    "Sweep", "TextImage", "Thresholds", "Train", "Weights",
+    "Batch", "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Publish", "Section",
+    "Serve", "Sweep", "TextImage", "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
 
@@ -164,7 +165,7 @@ class Machine(Section):
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
     "comfyui": ComfyUI, "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion,
-    "serve": Serve, "policy": Policy, "publish": Publish, "machine": Machine,
+    "serve": Serve, "policy": Policy, "publish": Publish, "batch": Batch, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 

@@ -165,23 +165,32 @@ def _score_together(
 
 def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
     """Draw, write each picture as it comes and pass it on; what lies in ``kept`` already is not drawn again."""
-    kept.mkdir(parents=True, exist_ok=True)
-    places = [_place(kept, shot) for shot in shots]
-    # A request that is asked for twice is drawn once: the second time its picture lies there already.
-    missing = {place: shot.request for shot, place in zip(shots, places, strict=True) if not place.exists()}
-    drawn = iter(generator.generate(list(missing.values())))
-    for shot, place in zip(shots, places, strict=True):
-        if place.exists():
-            image = read_picture(place)
-        else:
-            image = next(drawn)
-            write_png(place, image)
+    requests = [shot.request for shot in shots]
+    places = [place_of(request, kept) for request in requests]
+    for shot, image in zip(shots, draw_missing(generator, requests, places), strict=True):
         write_png(shot.path, image)
         yield image
 
 
-def _place(kept: Path, shot: Shot) -> Path:
-    return kept / f"{hash_json(_values(shot.request))}.png"
+def draw_missing(
+    generator: Generator, requests: Sequence[ImageRequest], places: Sequence[Path]
+) -> Iterator[np.ndarray]:
+    """Every request's picture, uint8 (H, W, 3) RGB, in order: read from its place, or drawn and written there."""
+    # A request that is asked for twice is drawn once: the second time its picture lies there already.
+    missing = {place: request for request, place in zip(requests, places, strict=True) if not place.exists()}
+    drawn = iter(generator.generate(list(missing.values())))
+    for place in places:
+        if place in missing and not place.exists():
+            image = next(drawn)
+            write_png(place, image)
+        else:
+            image = read_picture(place)
+        yield image
+
+
+def place_of(request: ImageRequest, kept: Path) -> Path:
+    """Where the picture of a request is kept, whatever will be made of it."""
+    return kept / f"{hash_json(_values(request))}.png"
 
 
 def _values(request: ImageRequest) -> dict[str, Any]:
@@ -259,7 +268,7 @@ def open_studio(
     with work_folder(
         machine.state_dir, folder.name, _fingerprint(type(generator), generator.identity, settings, machine, shots)
     ) as kept:
-        places = {_place(kept, shot) for shot in shots}
+        places = {place_of(shot.request, kept) for shot in shots}
         tell_resumed(folder.name, sum(place.exists() for place in places), len(places))
         shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
         folder.mkdir(parents=True)
