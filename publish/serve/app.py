@@ -28,15 +28,16 @@ TAG: dict[str, Any] = {"ETag": {"description": "SHA-256 of the file", "schema": 
 def build_app(service: Service, lifespan: Lifespan | None = None) -> FastAPI:
     """The application; ``lifespan`` runs around its life."""
     app = FastAPI(
-        title="Pistachio", version=VERSION, description=SAYS, lifespan=lifespan, docs_url=None, redoc_url=None
-    )  # no pages that fetch scripts from elsewhere
+        title="Pistachio", version=VERSION, description=SAYS, lifespan=lifespan,
+        docs_url=None, redoc_url=None,  # no pages that fetch scripts from elsewhere
+        generate_unique_id_function=lambda route: route.name,
+    )  # fmt: skip
     app.state.service = service
     app.add_middleware(Guard, settings=service.settings, metrics=service.metrics)
     add_handlers(app, service.metrics.count_problem)
     _add_jobs(app)
     _add_watching(app)
-    describe = app.openapi
-    app.openapi = lambda: _complete(describe(), service)  # type: ignore[method-assign]
+    app.openapi_schema = _complete(app.openapi(), service)  # which FastAPI serves from then on
     return app
 
 
@@ -89,8 +90,8 @@ def _complete(schema: dict[str, Any], service: Service) -> dict[str, Any]:
     for operations in schema["paths"].values():
         for operation in operations.values():
             answer = operation["responses"].get("422", {})
-            if MEDIA not in answer.get("content", {"": None}):
-                del operation["responses"]["422"]  # FastAPI's own; ids that are none are answered 404
+            if MEDIA not in answer.get("content", {}):
+                operation["responses"].pop("422", None)  # FastAPI's own: ids that are none are answered 404
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     return schema

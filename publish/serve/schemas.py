@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -63,8 +63,19 @@ class PictureView(BaseModel):
     sha256: str = Field(description="of the PNG, which is also its ETag")
 
 
+SHOWN: dict[str, Any] = {
+    "id": EXAMPLE_ID, "state": "done", "prompt": "{trigger}, a {class_word}, smiling", "negative_prompt": None,
+    "seed": 7, "count": 1, "drawn": 2, "rejected": ["seed 7: similarity 0.41 is below 0.60"],
+    "pictures": [{"number": 0, "seed": 8, "href": f"/v1/jobs/{EXAMPLE_ID}/images/0", "sha256": "9f86d081" * 8}],
+    "failure": None, "detail": None, "created": "2026-01-01T12:00:00Z", "started": "2026-01-01T12:00:01Z",
+    "finished": "2026-01-01T12:00:05Z",
+}  # fmt: skip
+
+
 class JobView(BaseModel):
     """How a job stands."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SHOWN]})
 
     id: str = Field(pattern=JOB_ID, examples=[EXAMPLE_ID])
     state: State = Field(

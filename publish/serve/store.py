@@ -243,9 +243,12 @@ class Store:
         return self._build(self._db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone())
 
     def _build(self, row: tuple[Any, ...]) -> Job:
-        number, job, owner, prompt, negative, seed, count, state, *rest = row
+        number, job, owner, prompt, negative, seed, count, state, created, started, finished, attempts, *said = row
         rows = self._db.execute(
             "SELECT number, seed, picture, sha256, reasons FROM draws WHERE job = ? ORDER BY number", (number,)
         )
         draws = tuple(Draw(n, s, picture, sha256, tuple(json.loads(why))) for n, s, picture, sha256, why in rows)
-        return Job(number, job, owner, Asked(prompt, negative, seed, count), State(state), *rest, draws=draws)
+        return Job(
+            number, job, owner, Asked(prompt, negative, seed, count), State(state), created, started, finished,
+            attempts, said[0], said[1], draws,
+        )  # fmt: skip
