@@ -115,6 +115,8 @@ def main() -> None:
     parser.add_argument("--lora")
     parser.add_argument("--parent", type=int, required=True, help="process whose end is the worker's")
     words = parser.parse_args()
+    # Threads that wait must sleep: spinning ones take the cores from the server (read when torch is loaded).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with program():
         end_with_parent()
         stop = listen_for_the_end(words.parent)
