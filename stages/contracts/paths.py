@@ -27,6 +27,8 @@ SWEEP_MONTAGE = Path("metrics/sweep_montage.png")
 SWEEP_PER_IMAGE = SWEEP_IMAGES / "per_image.csv"
 CHECKPOINTS = Path("metrics/checkpoints.csv")
 
+BATCHES = Path("data/batches")
+
 EVAL_IMAGES = Path("data/eval")
 PER_IMAGE = Path("metrics/per_image.csv")
 SCORECARD = Path("metrics/scorecard.json")

@@ -50,6 +50,7 @@ class Scores(Closed):
     nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
     nearest_photo: str = Field("", description="training photo that it is closest to")
     closeness: float | None = Field(None, description="to it, in spreads among real photos (measures/memorisation.py)")
+    safety: float | None = Field(None, description="of policy.classifier, above its limits; null: none looked")
 
 
 class PictureRecord(Closed):

@@ -124,7 +124,7 @@ class Promotion(Section):
     )
     conditioning: dict[str, str] = Field(
         default_factory=dict,
-        description="what a workflow conditions with (file, face pack, or node that loads one by itself) -> its licence",
+        description="what a workflow conditions with (file, face pack, or node that loads one itself) -> its licence",
     )
 
 

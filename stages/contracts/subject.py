@@ -1,6 +1,6 @@
 """data/subject.yaml: who the photos show, that they are adult, and what they agreed to."""
 
-from datetime import date
+import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -27,7 +27,7 @@ TODO = "fill it in (docs/publishing.md, The subject)"
 class Revocation(Section):
     """When and why the card stopped allowing anything."""
 
-    date: date
+    date: datetime.date
     reason: str = Field(min_length=1)
 
 
@@ -42,8 +42,8 @@ class Subject(Section):
     made_with: str | None = Field(None, description="synthetic: how the persona was made")
     evidence: Path | None = Field(None, description="document of the consent, where this machine has it")
     evidence_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of that document")
-    date: date
-    expires: date | None = Field(None, description="last day on which the card allows anything")
+    date: datetime.date
+    expires: datetime.date | None = Field(None, description="last day on which the card allows anything")
     revoked: Revocation | None = None
 
     @field_validator("adult", mode="before")
@@ -67,7 +67,7 @@ class Subject(Section):
 
     @property
     def sha256(self) -> str:
-        """Of what was agreed, however the file is laid out.  Revoking leaves it: pictures go on pointing to their card."""
+        """Of what was agreed, however the file is laid out.  Revoking leaves it: pictures still point to their card."""
         return hash_json(self.model_dump(mode="json", exclude={"revoked", "evidence"}))
 
 

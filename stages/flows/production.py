@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,15 +14,18 @@ import numpy as np
 
 from stages.backends.generate import open_generator
 from stages.backends.generate.prompt_length import describe_overlong
-from stages.contracts.generation import Generator, ImageRequest
+from stages.backends.safety import open_safety_judge
+from stages.contracts import generation
+from stages.contracts.generation import ImageRequest
 from stages.contracts.manifest import Manifest, read_manifest
 from stages.contracts.paths import MANIFEST
-from stages.contracts.policy import Refused
+from stages.contracts.policy import Policy, Refused
 from stages.contracts.production import Origin, PictureRecord, Scores
 from stages.contracts.protocol import fill
 from stages.contracts.settings import Batch, ComfyUI, Dataset, Judges, Machine, Thresholds
 from stages.flows.judged import Photos, view_sights
 from stages.flows.picture_rows import measure_yardstick
+from stages.flows.policy import PromptPolicy
 from stages.flows.production_gate import find_objections
 from stages.flows.production_recipe import Recipe
 from stages.flows.scoring import (
@@ -46,14 +49,6 @@ HOLE = re.compile(r"\{[^{}]*\}")
 HOLES = frozenset({"{trigger}", "{class_word}"})
 
 
-class Policy(Protocol):
-    """What says which prompts are not drawn."""
-
-    def check(self, text: str) -> None:
-        """Raises: Refused: when ``text`` must not be drawn."""
-        ...
-
-
 class Produced(Protocol):
     """The sections of whoever draws pictures for use."""
 
@@ -67,6 +62,8 @@ class Produced(Protocol):
     def judges(self) -> Judges: ...
     @property
     def thresholds(self) -> Thresholds: ...
+    @property
+    def policy(self) -> Policy: ...
 
 
 @dataclass(frozen=True)
@@ -102,11 +99,13 @@ class Production:
     """A generator with its judges; it remembers what it has accepted, and accepts no near-duplicate of it."""
 
     def __init__(
-        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: Policy, generator: Generator,
-        instruments: Instruments, real: Real, *, kept: Path, remembered: int | None,
+        self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy,
+        generator: generation.Generator, instruments: Instruments, safety: generation.SafetyJudge | None, real: Real,
+        *, kept: Path, remembered: int | None,
     ) -> None:  # fmt: skip
         self.params, self.recipe, self.subject_sha256, self.policy = params, recipe, subject_sha256, policy
-        self.generator, self.instruments, self.real, self.kept = generator, instruments, real, kept
+        self.generator, self.instruments, self.safety = generator, instruments, safety
+        self.real, self.kept = real, kept
         self.accepted: deque[tuple[str, Sight]] = deque(maxlen=remembered)
 
     @property
@@ -135,7 +134,7 @@ class Production:
         self._check(prompt, text, negative)
         settings = draw.model_copy(update={"negative_prompt": negative})
         request = request_of(self.recipe.cell, settings, text, seed)
-        name = name or f"{name_part(self.recipe.version)}_{name_part(without_trigger(prompt, dataset))}_s{seed}.png"
+        name = name or f"{name_part(self.recipe.version)}_{name_prompt(prompt)}_s{seed}.png"
         return Order(request, without_trigger(prompt, dataset), self._origin(request, prompt, batch), name)
 
     def _check(self, prompt: str, text: str, negative: str) -> None:
@@ -148,7 +147,7 @@ class Production:
             too_long = describe_overlong(self.params.batch.backend, Path(self.recipe.cell.base), words)
             if too_long:
                 raise Refused("too long", f"the {what} has {too_long}")
-        self.policy.check(text)
+        self.policy.check(text, negative)
 
     def _origin(self, request: ImageRequest, prompt: str, batch: str) -> Origin:
         recipe = self.recipe
@@ -164,7 +163,7 @@ class Production:
 
     def make(
         self, orders: Iterable[Order], find: Callable[[Order], Path | None] = lambda order: None
-    ) -> Iterator[Made]:
+    ) -> Generator[Made]:
         """Draw and judge in order, as they come; memory does not grow with their number.
 
         Args:
@@ -181,12 +180,13 @@ class Production:
         while group := list(islice(pairs, self.params.batch.micro_batch)):
             images, shown = [pixels for _, pixels in group], [order.shows for order, _ in group]
             scores = list(score(images, shown, self.real.photos.references, self.instruments))
-            for (order, pixels), one in zip(group, scores, strict=True):
-                yield self._decide(order, pixels, one)
+            unsafe = self.safety.flag(images) if self.safety else [None] * len(images)
+            for (order, pixels), one, flag in zip(group, scores, unsafe, strict=True):
+                yield self._decide(order, pixels, one, flag)
 
-    def _decide(self, order: Order, pixels: np.ndarray, one: Score) -> Made:
-        found = self._measure(pixels, one)
-        reasons = find_objections(found, order.origin.mode, self.params.thresholds, self.memorised_from)
+    def _decide(self, order: Order, pixels: np.ndarray, one: Score, unsafe: float | None) -> Made:
+        found, params = self._measure(pixels, one).model_copy(update={"safety": unsafe}), self.params
+        reasons = find_objections(found, order.origin.mode, params.thresholds, self.memorised_from, params.policy)
         if not reasons:
             self.accepted.append((order.name, one.sight))
         digest = hash_bytes(np.ascontiguousarray(pixels).tobytes())
@@ -223,6 +223,11 @@ def name_part(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:SLUG].rstrip("-.") or "picture"
 
 
+def name_prompt(prompt: str) -> str:
+    """A prompt as part of a file name, without {trigger} and {class_word}: they are the same in all of them."""
+    return name_part(re.sub(r"(\ban?\s+|\bthe\s+)?\{[^{}]*\}", "", prompt))
+
+
 def measure_real(params: Produced, manifest: Manifest, instruments: Instruments) -> Real:
     """Look at the person's photos.
 
@@ -246,8 +251,8 @@ def measure_real(params: Produced, manifest: Manifest, instruments: Instruments)
 
 @contextmanager
 def open_production(
-    params: Produced, machine: Machine, recipe: Recipe, subject_sha256: str, policy: Policy, *,
-    kept: Path | None = None, remembered: int | None = None,
+    params: Produced, machine: Machine, recipe: Recipe, subject_sha256: str, policy: PromptPolicy, *,
+    generator: generation.Generator | None = None, kept: Path | None = None, remembered: int | None = None,
 ) -> Iterator[Production]:  # fmt: skip
     """Open generator and judges, and look at the person's photos.
 
@@ -257,17 +262,19 @@ def open_production(
         recipe: what they are drawn with.
         subject_sha256: of the card under which it is done; whoever opens a production has checked the card.
         policy: what it says to prompts.
+        generator: one that is open already; None: the one that the settings name.
         kept: folder of drawn pictures that survives an interruption; None: none does.
         remembered: accepted pictures among which near-duplicates are looked for, the newest; None: all.
 
     Raises:
         UserError: when weights, photos or the manifest are missing.
     """
-    generator = open_generator(params.batch.backend, machine, params.batch.micro_batch, params.comfyui)
-    instruments = open_instruments(params.judges, machine)
+    batch = params.batch
+    generator = generator or open_generator(batch.backend, machine, batch.micro_batch, params.comfyui)
+    instruments, safety = open_instruments(params.judges, machine), open_safety_judge(params.policy, machine)
     real = measure_real(params, read_manifest(), instruments)
     with TemporaryDirectory(prefix="pistachio-") as own:
         yield Production(
-            params, recipe, subject_sha256, policy, generator, instruments, real, kept=kept or Path(own),
+            params, recipe, subject_sha256, policy, generator, instruments, safety, real, kept=kept or Path(own),
             remembered=remembered,
         )  # fmt: skip

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 from stages.contracts.findings import gating_judge
+from stages.contracts.policy import Policy
 from stages.contracts.production import Scores
 from stages.contracts.settings import Thresholds
 
 
-def find_objections(scores: Scores, mode: str, thresholds: Thresholds, memorised_from: float) -> tuple[str, ...]:
+def find_objections(
+    scores: Scores, mode: str, thresholds: Thresholds, memorised_from: float, policy: Policy
+) -> tuple[str, ...]:
     """Why a picture is rejected, each line beginning with the rule's name; empty when it is approved.
 
     Args:
@@ -15,8 +18,10 @@ def find_objections(scores: Scores, mode: str, thresholds: Thresholds, memorised
         mode: how it was drawn; a judge whose embedding the generator was given does not decide.
         thresholds: all of them.
         memorised_from: closeness to a training photo above which a picture repeats it.
+        policy: the threshold of the safety classifier.
     """
     return (
+        *_safety(scores, policy),
         *_face(scores, mode, thresholds),
         *_prompt(scores, thresholds),
         *_copies(scores, thresholds, memorised_from),
@@ -26,6 +31,11 @@ def find_objections(scores: Scores, mode: str, thresholds: Thresholds, memorised
 def rule_of(objection: str) -> str:
     """The rule's name, with which an objection begins."""
     return objection.partition(":")[0]
+
+
+def _safety(scores: Scores, policy: Policy) -> Iterator[str]:
+    if scores.safety is not None and scores.safety >= policy.threshold:
+        yield f"safety: classifier {scores.safety:.4f}, not less than {policy.threshold:g} (policy.threshold)"
 
 
 def _face(scores: Scores, mode: str, thresholds: Thresholds) -> Iterator[str]:

@@ -204,14 +204,22 @@ def check_can_draw(generator: Generator, shots: Iterable[Shot]) -> None:
         UserError: naming an unknown mode or sampler, or a model file that is missing.
     """
     for request in dict.fromkeys(replace(shot.request, prompt="", seed=0) for shot in shots):
-        for kind, known in (("mode", generator.modes), ("sampler", generator.samplers)):
-            value = getattr(request, kind)
-            if value not in known:
-                raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
-        if not request.base.exists():
-            raise UserError(request.base, "no such base model", "put it there, or name another")
-        if request.lora is not None and not request.lora.is_file():
-            raise UserError(request.lora, "no such LoRA file", "run `dvc repro train`")
+        check_drawable(generator, request.mode, request.sampler, request.base, request.lora)
+
+
+def check_drawable(generator: Generator, mode: str, sampler: str, base: Path, lora: Path | None) -> None:
+    """Refuse settings that cannot be drawn with.
+
+    Raises:
+        UserError: naming an unknown mode or sampler, or a model file that is missing.
+    """
+    for kind, value, known in (("mode", mode, generator.modes), ("sampler", sampler, generator.samplers)):
+        if value not in known:
+            raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
+    if not base.exists():
+        raise UserError(base, "no such base model", "put it there, or name another")
+    if lora is not None and not lora.is_file():
+        raise UserError(lora, "no such LoRA file", "run `dvc repro train`")
 
 
 @dataclass(frozen=True)
@@ -277,9 +285,14 @@ def open_studio(
 
 def _fingerprint(worker: type, identity: str, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
     """The hash of everything that a picture depends on; ``worker`` and ``identity`` are the generator's."""
-    code = describe_code(worker)
-    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]
     requests = [shot.request for shot in shots]
     named = {path for request in requests for path in (request.base, request.lora, request.reference)}
     models = sorted(path for path in named if path is not None)
-    return hash_json([drawn_by, [_values(r) for r in requests], [hash_path(path) for path in models]])
+    drawer = describe_drawer(worker, identity, settings, machine)
+    return hash_json([drawer, [_values(r) for r in requests], [hash_path(path) for path in models]])
+
+
+def describe_drawer(worker: type, identity: str, settings: Draw, machine: Machine) -> list[Any]:
+    """Who draws, as far as that may change a pixel; ``worker`` and ``identity`` are the generator's."""
+    code = describe_code(worker)
+    return [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]

@@ -27,6 +27,14 @@ def require_subject(dataset: Dataset, use: str) -> Subject:
     return card
 
 
+def list_subject_problems(dataset: Dataset, use: str) -> list[str]:
+    """What ``require_subject`` would say, a line for each problem; empty when it would not."""
+    try:
+        return list_objections(read_subject(), dataset, use)
+    except UserError as error:
+        return [f"{error.what}; {error.todo}" if error.todo else error.what]
+
+
 def list_objections(card: Subject, dataset: Dataset, use: str) -> list[str]:
     """Why a card that is right in itself does not allow ``use`` of ``dataset`` today; empty when it does."""
     problems = []
@@ -35,7 +43,9 @@ def list_objections(card: Subject, dataset: Dataset, use: str) -> list[str]:
     if card.expires is not None and card.expires < date.today():
         problems.append(f"expires: it did on {card.expires}; ask for consent anew and write the new date")
     if card.dataset != dataset.name:
-        problems.append(f"dataset: {card.dataset!r}, but dataset.name is {dataset.name!r}; write this person's own card")
+        problems.append(
+            f"dataset: {card.dataset!r}, but dataset.name is {dataset.name!r}; write this person's own card"
+        )
     if use not in card.scope:
         agreed = ", ".join(card.scope)
         problems.append(f"scope: {agreed}, but promotion.use is {use}; ask for it, or set another promotion.use")
