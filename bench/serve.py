@@ -83,7 +83,7 @@ def load(url: str, keys: list[str], seconds: float, server: psutil.Process) -> t
 def count_doubled_pictures(workspace: Path, output: Path) -> int:
     """Pictures of this run that stand more than once in the workspace's index."""
     rows = [json.loads(line) for line in (workspace / "data/published.jsonl").read_text().splitlines()]
-    mine = Counter(row["file"] for row in rows if Path(row["file"]).name in {p.name for p in output.rglob("*.png")})
+    mine = Counter(row["picture"] for row in rows if Path(row["picture"]).name in {p.name for p in output.rglob("*.png")})
     return sum(count - 1 for count in mine.values())
 
 

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from publish.serve.job import Asked
 from stages.contracts.policy import Policy
+from stages.contracts.protocol import fill
 from stages.contracts.section import Use
 from stages.contracts.settings import Dataset, Machine
 
@@ -45,10 +46,4 @@ class WorkspaceGates:
 
     def check_prompt(self, asked: Asked) -> None:
         """See Gates; the words stand for their meaning: {trigger} and {class_word} are filled in."""
-        text = fill_in(asked.prompt, self._dataset)
-        self._policy.check(text, fill_in(asked.negative_prompt or "", self._dataset))
-
-
-def fill_in(prompt: str, dataset: Dataset) -> str:
-    """A prompt as it is drawn."""
-    return prompt.replace("{trigger}", dataset.trigger).replace("{class_word}", dataset.class_word)
+        self._policy.check(fill(asked.prompt, self._dataset), fill(asked.negative_prompt or "", self._dataset))

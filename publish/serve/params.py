@@ -24,10 +24,10 @@ class Params(Section):
     comfyui: ComfyUI
     judges: Judges
     thresholds: Thresholds
-    promotion: Promotion
-    policy: Policy
-    publish: Publish
-    serve: Serve
+    promotion: Promotion = Promotion()
+    policy: Policy = Policy()
+    publish: Publish = Publish()
+    serve: Serve = Serve()
     machine: Machine
 
 

@@ -44,7 +44,7 @@ KINDS: dict[str, Kind] = {
 }
 FAILURES = {
     "subject": "the subject card did not allow it any more",
-    "policy": "the prompt policy refused it when it was to be drawn",
+    "policy": "the prompt was refused when it was to be drawn: by the policy, or it was too long for the model",
     "worker-died": "several workers died over one picture",
     "settings": "the settings or files of the server do not allow it",
 }

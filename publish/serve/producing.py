@@ -13,6 +13,7 @@ from stages.runtime.errors import UserError
 if TYPE_CHECKING:
     from publish.passport.stamping import Issuer
     from stages.flows.production import Made, Production
+    from stages.flows.production_recipe import Recipe
 
 DRAWN = ".drawn"  # in the output folder: a picture between generator and gate
 
@@ -33,6 +34,7 @@ class ProductionDrawer:
             self._remember(job)
         made = self._make(job, number, path.name)
         self._next = (job.id, number + 1)
+        self._check_subject()  # nothing that was drawn while the card was revoked leaves the house
         if not made.record.approved:
             return Verdict("", tuple(made.record.reasons))
         if not _holds(path, made):  # a worker that was killed here may have stamped it
@@ -104,7 +106,23 @@ def open_drawer(params: Params, output: Path, lora: str | None) -> Iterator[Prod
     card = require_subject(params.dataset, params.promotion.use)
     kept = output / DRAWN
     kept.mkdir(exist_ok=True)
-    policy = open_policy(params.policy, params.machine)
     recipe = choose_recipe(lora)
+    _require_licences(params, recipe)
+    policy = open_policy(params.policy, params.machine)
     with open_production(params, params.machine, recipe, card.sha256, policy, kept=kept) as production:
         yield ProductionDrawer(production, open_issuer(params.publish), params, output)
+
+
+def _require_licences(params: Params, recipe: "Recipe") -> None:
+    """Nothing when the licences of base, judges and conditioning models allow the declared use.
+
+    Raises:
+        UserError: naming those that forbid it.
+    """
+    from stages.flows.licences import licences_of, require_licences
+
+    licences = licences_of(
+        Path(recipe.cell.base), recipe.cell.mode, params.batch.backend, params.judges, params.comfyui,
+        params.promotion, params.policy.classifier,
+    )  # fmt: skip
+    require_licences(licences, params.promotion.use)

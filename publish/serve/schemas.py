@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from publish.serve.job import LARGEST_SEED, Asked, Job, State
+from publish.serve.problems import FAILURES
 
 JOB_ID = r"^[0-9a-f]{32}$"
 EXAMPLE_ID = "3f0c9a7be1d24c56a7b8c9d0e1f20314"
@@ -89,7 +90,9 @@ class JobView(BaseModel):
     drawn: int = Field(description="pictures drawn so far, those rejected included")
     rejected: list[str] = Field(description="why pictures were rejected, one line each; they are not delivered")
     pictures: list[PictureView] = Field(description="what can be fetched so far")
-    failure: str | None = Field(None, description="state failed: subject, policy, worker-died or settings")
+    failure: str | None = Field(
+        None, description="state failed: " + "; ".join(f"{name}: {means}" for name, means in FAILURES.items())
+    )
     detail: str | None = Field(None, description="state failed or incomplete: what it was, for people")
     created: datetime
     started: datetime | None
