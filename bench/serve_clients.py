@@ -3,7 +3,8 @@
     python -m bench.serve_clients URL SECONDS < KEYS
 
 One client per line of KEYS.  Each submits a job, asks how it stands until it has ended, fetches its pictures, and begins
-again; some submit twice at once, as after an answer that was lost.  After SECONDS they finish the job that they have.
+again; some submit twice at once, as after an answer that was lost.  After SECONDS they wait a while for the job that
+they have, and then cancel it.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ import aiohttp
 
 POLL_S = 0.5  # between two looks at a job
 TWICE = 0.2  # share of jobs that are submitted twice at once
-PATIENCE_S = 300.0  # that a job may take to end after the last was submitted
+PATIENCE_S = 30.0  # that a client waits for its job after the last was submitted
+PROMPT = "{trigger}, a {class_word}, smiling, glasses, blue shirt, beach background, close-up, warm light"
 ENDED = frozenset({"done", "incomplete", "failed", "cancelled"})
 
 
@@ -59,7 +61,7 @@ class Client:
     async def _submit(self) -> str | None:
         more: dict[str, Any] = {
             "headers": {"Idempotency-Key": f"{self.dice.getrandbits(64):x}"},
-            "json": {"prompt": "{trigger}, a {class_word}, smiling", "seed": self.dice.getrandbits(48)},
+            "json": {"prompt": PROMPT, "seed": self.dice.getrandbits(48)},
         }
         times = 2 if self.dice.random() < TWICE else 1
         answers = await asyncio.gather(*(self._ask("submit", "POST", "/v1/jobs", **more) for _ in range(times)))
@@ -88,7 +90,8 @@ class Client:
                 self.seen.states[view["state"]] += 1
                 await self._fetch(view)
                 return
-        self.seen.lost.append(job)
+        _, body = await self._ask("cancel", "DELETE", f"/v1/jobs/{job}")
+        self.seen.states[json.loads(body).get("state", "done")] += 1  # refused: it has just ended
 
     async def _fetch(self, view: dict[str, Any]) -> None:
         for picture in view["pictures"]:
@@ -104,7 +107,7 @@ class Client:
         while True:
             _, body = await self._ask("list", "GET", f"/v1/jobs{before}")
             page = json.loads(body)
-            listed += [job["id"] for job in page["jobs"]]
+            listed += [job["id"] for job in page["jobs"] if job["state"] in ENDED]
             if page["next"] is None:
                 break
             before = f"?before={page['next']}"
