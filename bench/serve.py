@@ -83,7 +83,8 @@ def load(url: str, keys: list[str], seconds: float, server: psutil.Process) -> t
 def count_doubled_pictures(workspace: Path, output: Path) -> int:
     """Pictures of this run that stand more than once in the workspace's index."""
     rows = [json.loads(line) for line in (workspace / "data/published.jsonl").read_text().splitlines()]
-    mine = Counter(row["picture"] for row in rows if Path(row["picture"]).name in {p.name for p in output.rglob("*.png")})
+    names = {path.name for path in output.rglob("*.png")}
+    mine = Counter(row["picture"] for row in rows if Path(row["picture"]).name in names)
     return sum(count - 1 for count in mine.values())
 
 

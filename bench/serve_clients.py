@@ -2,9 +2,9 @@
 
     python -m bench.serve_clients URL SECONDS < KEYS
 
-One client per line of KEYS.  Each submits a job, asks how it stands until it has ended, fetches its pictures, and begins
-again; some submit twice at once, as after an answer that was lost.  After SECONDS they wait a while for the job that
-they have, and then cancel it.
+One client per line of KEYS.  Each submits a job, asks how it stands until it has ended, fetches its pictures, and
+begins again; some submit twice at once, as after an answer that was lost.  After SECONDS they wait a while for the job
+that they have, and then cancel it.
 """
 
 import asyncio

@@ -153,7 +153,8 @@ def test_a_revoked_key_opens_nothing_from_then_on(world: World) -> None:
 
 BAD_IDS = [
     "..", "../../jobs.sqlite", "..%2f..%2fjobs.sqlite", "%2e%2e%2fetc%2fpasswd", "....//etc", "0" * 31, "0" * 32,
-    "0" * 10_000, "A" * 32, "%00", "'; DROP TABLE jobs; --", "\u202e", "%ff%fe", ".drawn", "jobs.sqlite", "0" * 32 + "%0a",
+    "0" * 10_000, "A" * 32, "%00", "'; DROP TABLE jobs; --", "\u202e", "%ff%fe", ".drawn", "jobs.sqlite",
+    "0" * 32 + "%0a",
 ]  # fmt: skip
 
 

