@@ -34,7 +34,7 @@ class Serve(Section):
     start_seconds: Positive = Field(600, description="in which a worker has loaded its models")
     stop_seconds: Positive = Field(30, description="that a worker has to finish its picture when the server ends")
     attempts: Count = Field(3, description="workers that may die over one picture before its job fails")
-    nice: Annotated[int, Field(ge=0, le=19)] = Field(5, description="of the worker: answers come before pictures")
+    nice: Annotated[int, Field(ge=0, le=19)] = Field(15, description="of the worker: answers come before pictures")
 
     @model_validator(mode="after")
     def _fits(self) -> "Serve":

@@ -64,8 +64,8 @@ def test_no_request_breaks_the_server_and_every_answer_is_as_described(
         operation = found.ok()
 
         @settings(
-            max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            max_examples=EXAMPLES, derandomize=True, database=None, deadline=None,
+            phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy(generation_mode=mode))
         def send(case: Any) -> None:
@@ -89,9 +89,8 @@ def test_every_problem_is_documented_with_an_example_that_is_one(api: Any, serve
     for operations in served.schema["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
-                for example in (
-                    answer.get("content", {}).get("application/problem+json", {}).get("examples", {}).values()
-                ):
+                told = answer.get("content", {}).get("application/problem+json", {})
+                for example in told.get("examples", {}).values():
                     rules.validate(example["value"])
                     assert example["value"]["status"] == int(status)
 
