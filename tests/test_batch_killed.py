@@ -31,7 +31,7 @@ PROMPTS = [f"{{trigger}}, a {{class_word}}, {look}, {shirt} shirt, studio backgr
            for shirt in ("red", "blue") for look in LOOKS]  # fmt: skip
 # The LoRA of this test changes nothing, so the base model's strangers are judged: about half of them pass 0.
 THRESHOLDS = {"face_pass": 0.0, "batch": {"realism": 0.0, "adherence": 0.3}}
-BATCH = {"backend": "diffusers", "resolution": 64, "steps": 2, "micro_batch": 4, "count": 4, "prompts": PROMPTS}
+BATCH = {"backend": "diffusers", "resolution": 64, "steps": 6, "micro_batch": 4, "count": 4, "prompts": PROMPTS}
 
 pytestmark = [
     pytest.mark.slow,

@@ -241,7 +241,8 @@ def test_a_step_without_a_command_is_left_out(workspace: Path, capsys: pytest.Ca
 
 
 def test_production_is_a_batch_of_the_settings_own_prompts() -> None:
-    assert read_settings("cycle", CycleSettings, ROOT / "pod/pod.toml").commands["batch"][1:] == ("-m", "stages", "batch")
+    commands = read_settings("cycle", CycleSettings, ROOT / "pod/pod.toml").commands
+    assert commands["batch"] == ("{python}", "-m", "stages", "batch")
 
 
 def test_bad_input_is_one_line(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
