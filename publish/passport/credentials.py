@@ -116,6 +116,24 @@ def sign(
     return signed.getvalue()
 
 
+def try_certificate(certificate: Certificate) -> None:
+    """Sign one pixel and read it back, so that no picture is drawn for a certificate that cannot sign it.
+
+    Raises:
+        UserError: when C2PA does not take the certificate.
+    """
+    from PIL import Image
+
+    stream, mime = io.BytesIO(), "image/png"
+    Image.new("RGB", (1, 1)).save(stream, "PNG")
+    created = {"action": "c2pa.created", "digitalSourceType": TRAINED}
+    claim = {"format": mime, "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]}
+    found = read_credentials(sign(stream.getvalue(), mime, claim, certificate, None), mime)
+    if found is None or found.state == "Invalid":
+        why = ", ".join(found.problems) if found else "nothing was signed"
+        raise UserError("publish.certificate", f"cannot sign: C2PA does not take it ({why})", "docs/publishing.md")
+
+
 def read_credentials(data: bytes, mime: str, trust: bytes = b"") -> Credentials | None:
     """What the credentials of a file say; None: it has none.  ``trust`` holds PEM of authorities that are believed."""
     import c2pa

@@ -9,7 +9,14 @@ import numpy as np
 
 from publish.passport.certificates import Certificate, open_certificate
 from publish.passport.containers import find_type, read_xmp, replace_marking
-from publish.passport.credentials import build_claim, describe_origin, hash_record, read_credentials, sign
+from publish.passport.credentials import (
+    build_claim,
+    describe_origin,
+    hash_record,
+    read_credentials,
+    sign,
+    try_certificate,
+)
 from publish.passport.fingerprints import take_fingerprint, write_fingerprint
 from publish.passport.marking import render_xmp
 from stages.contracts.paths import PUBLISHED
@@ -71,7 +78,10 @@ def open_issuer(publish: Publish, index: Path = PUBLISHED) -> Issuer:
     Raises:
         UserError: when certificate or key cannot be used: missing, expired, mismatched, not what C2PA takes.
     """
-    return Issuer(open_certificate(publish), publish.reveal, publish.timestamp_url, index)
+    certificate = open_certificate(publish)
+    if not certificate.self_made:
+        try_certificate(certificate)
+    return Issuer(certificate, publish.reveal, publish.timestamp_url, index)
 
 
 def stamp_picture(path: Path, record: PictureRecord, issuer: Issuer) -> None:

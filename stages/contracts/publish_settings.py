@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.contracts.section import Section, Url
+from stages.contracts.section import Fraction, Section, Url
 
 Reveal = Literal["minimal", "full"]
 
@@ -24,6 +24,9 @@ class Publish(Section):
     )
     timestamp_url: Url | None = Field(
         None, description="time-stamp authority (RFC 3161) that is asked at each signature; null: none, works offline"
+    )
+    trace: Fraction = Field(
+        0.965, description="correlation of details from which on `pistachio trace` claims a copy by its looks"
     )
     trust: Path | None = Field(
         None, description="PEM file of the authorities that `pistachio inspect` believes; null: it believes nobody"

@@ -23,7 +23,9 @@ class Published(Closed):
     record_sha256: str = Field(description="of the record, whatever the order of its keys")
     stamped_at: str = Field(description="UTC, ISO 8601")
     record: PictureRecord
-    fingerprint: str = Field(description="a thumbnail's bytes in base64 (publish/passport/fingerprints.py)")
+    fingerprint: str = Field(
+        pattern=r"^[A-Za-z0-9+/]{4096}$", description="32 x 32 RGB pixels in base64 (publish/passport/fingerprints.py)"
+    )
 
 
 def append_published(row: Published, path: Path = PUBLISHED) -> None:
