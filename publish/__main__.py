@@ -3,6 +3,7 @@
 import typer
 
 from publish.commands.passports import inspect, stamp, trace
+from publish.commands.review import review
 from publish.commands.serve import serve
 from stages.runtime.entry import program
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(stamp)
 app.command()(trace)
 app.command()(inspect)
+app.command()(review)
 app.add_typer(serve, name="serve")
 
 
