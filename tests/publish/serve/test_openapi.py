@@ -54,7 +54,6 @@ def api(served: Served) -> Any:
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
 def test_no_request_breaks_the_server_and_every_answer_is_as_described(
     api: Any, served: Served, mode: schemathesis.GenerationMode

@@ -1,5 +1,6 @@
 """The quick start of docs/publishing.md, typed as it stands there, with the miniature's own models."""
 
+import contextlib
 import json
 import os
 import re
@@ -66,7 +67,7 @@ def quick_start(port: int) -> str:
     found = re.search(r"## Serve\n.*?```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found
     lines = found[1].replace("8765", str(port)).replace("pistachio serve &", "pistachio serve & SERVER=$!")
-    return f'pistachio() {{ {sys.executable} -m stages "$@"; }}\n{lines}\nkill $SERVER; wait $SERVER\n'
+    return f'pistachio() {{ exec {sys.executable} -m stages "$@"; }}\n{lines}\nkill $SERVER; wait $SERVER\n'
 
 
 @pytest.fixture
@@ -81,13 +82,16 @@ def environment(world: Path, port: int) -> dict[str, str]:
 def test_the_quick_start_ends_with_a_signed_picture_though_the_worker_is_killed(
     world: Path, port: int, environment: dict[str, str]
 ) -> None:
+    left = False
     process = subprocess.Popen(["bash", "-c", quick_start(port)], env=environment, start_new_session=True)
     try:
         kill_the_worker_midway(world / "data/served")
         process.wait(SECONDS)
     finally:
-        if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):  # nobody is left, as it should be
             os.killpg(process.pid, signal.SIGKILL)
+            left = True
+    assert not left
     job = json.loads((world / "job.json").read_text())
     assert (job["state"], [picture["number"] for picture in job["pictures"]]) == ("done", [0, 1])
     assert len({picture["seed"] for picture in job["pictures"]}) == 2
