@@ -29,11 +29,14 @@ def decode_picture(data: bytes, path: Path) -> np.ndarray:
 
 
 def decode_small(data: bytes, path: Path, least: int) -> tuple[Image.Image, tuple[int, int]]:
-    """The RGB picture of ``decode_picture``, shrunk where that is cheap, and the width and height that it has whole.
+    """What is light and dark in the picture of ``decode_picture``, and the width and height that it has whole.
 
     A JPEG's decoder can give a half, a quarter or an eighth of the picture (each pixel the mean of 4, 16 or 64) for
     less time than the whole; it reads the file to its end all the same.  No side gets shorter than ``least`` px; other
     formats come whole.
+
+    Returns:
+        (a picture of mode RGB whose colours may be missing, (width, height)).
     """
     return _decode(data, path, least)
 
@@ -51,7 +54,7 @@ def _decode(data: bytes, path: Path, least: int | None) -> tuple[Image.Image, tu
             if frames == 1:
                 whole = file.size
                 if least is not None:
-                    file.draft(None, (least, least))  # of other formats than JPEG it does nothing
+                    _draft(file, least)
                 file.load()
                 image, on_its_side = _upright(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -66,6 +69,12 @@ def _decode(data: bytes, path: Path, least: int | None) -> tuple[Image.Image, tu
     if max(image.size) > SLIVER * min(image.size):
         raise UserError(path, f"{image.width}x{image.height} px is a sliver, not a photo", REPLACE)
     return _as_rgb(image, path), (whole[1], whole[0]) if on_its_side else whole
+
+
+def _draft(file: Image.Image, least: int) -> None:
+    """Let a JPEG's decoder shrink, and leave colour out where no profile asks for it; other formats know no draft."""
+    grey = file.mode == "RGB" and not file.info.get("icc_profile")
+    file.draft("L" if grey else None, (least, least))
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -89,7 +98,8 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
     elif image.mode == "P":
         image = image.convert("RGB")
-    return _to_srgb(image, "RGB").convert("RGB")
+    image = _to_srgb(image, "RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
