@@ -5,6 +5,7 @@ import io
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,6 +185,7 @@ def resize(pixels_HWC: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def read_pictures(paths: Iterable[Path]) -> list[np.ndarray]:
-    """Read several pictures, in order."""
-    return [read_picture(path) for path in paths]
+def read_pictures(paths: Iterable[Path], workers: int = 1) -> list[np.ndarray]:
+    """Read several pictures, in order, by so many threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(read_picture, paths))
