@@ -29,12 +29,15 @@ from stages.measures.skin import (
     skin_references,
     skin_score,
 )
+from stages.runtime.behind import Behind
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture, resize, write_png
+from stages.runtime.files import replacing
+from stages.runtime.pictures import encode_png, read_picture, resize
 from stages.runtime.progress import tell_resumed
 from stages.runtime.provenance import describe_code, hash_json, hash_path
 from stages.runtime.state import work_folder
 
+WAITING = 16  # pictures that may wait to be written: memory, never a number
 TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed, never a number
 
 
@@ -164,20 +167,34 @@ def _score_together(
 
 
 def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
-    """Draw, write each picture as it comes and pass it on; what lies in ``kept`` already is not drawn again."""
+    """Draw and pass on each picture as it comes; what lies in ``kept`` already is not drawn again.
+
+    The files are written beside the drawing, in order; all of them are there when the last picture has been taken.
+    """
     kept.mkdir(parents=True, exist_ok=True)
     places = [_place(kept, shot) for shot in shots]
     # A request that is asked for twice is drawn once: the second time its picture lies there already.
     missing = {place: shot.request for shot, place in zip(shots, places, strict=True) if not place.exists()}
     drawn = iter(generator.generate(list(missing.values())))
-    for shot, place in zip(shots, places, strict=True):
-        if place.exists():
-            image = read_picture(place)
-        else:
-            image = next(drawn)
-            write_png(place, image)
-        write_png(shot.path, image)
-        yield image
+    with Behind(WAITING) as behind:
+        for shot, place in zip(shots, places, strict=True):
+            if place in missing:
+                del missing[place]
+                image = next(drawn)
+                behind.do(_write, image, place, shot.path)
+            else:
+                behind.wait()  # it may be one of those that are being written
+                image = read_picture(place)
+                behind.do(_write, image, shot.path)
+            yield image
+
+
+def _write(image: np.ndarray, *paths: Path) -> None:
+    """One picture into several files, encoded once."""
+    data = encode_png(image)
+    for path in paths:
+        with replacing(path) as beside:
+            beside.write_bytes(data)
 
 
 def _place(kept: Path, shot: Shot) -> Path:
