@@ -78,7 +78,9 @@ def main() -> None:
         print(links, figures)
     if not asked.no_record:
         peers = {"dvc": {"version": version("dvc")}}
-        append_result(RESULTS / "dvc_folders.json", "python -m bench.dvc_folders", peers, {"pictures": asked.count} | found)
+        append_result(
+            RESULTS / "dvc_folders.json", "python -m bench.dvc_folders", peers, {"pictures": asked.count} | found
+        )
 
 
 if __name__ == "__main__":

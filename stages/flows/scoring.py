@@ -128,17 +128,21 @@ def make_references(images: Iterable[np.ndarray], instruments: Instruments) -> R
     Raises:
         UserError: when no face is found in any of them.
     """
-    images = list(images)
-    sights = look(images, instruments)
-    found = [(image, sight.face) for image, sight in zip(images, sights, strict=True) if sight.face is not None]
+    sights: list[Sight] = []
+    skins = []
+    images = iter(images)
+    while together := list(islice(images, TOGETHER)):
+        seen = look(together, instruments)
+        sights += seen
+        skins += [skin_features(i, s.face.landmarks) for i, s in zip(together, seen, strict=True) if s.face]
+    faces = [sight.face for sight in sights if sight.face is not None]
     second = [sight.second for sight in sights if sight.second is not None]
-    skins = [skin_features(image, face.landmarks) for image, face in found]
-    seen = [skin for skin in skins if skin is not None]
-    if not found or not second or not seen:
-        what = f"no usable face in any of the {len(images)}"
+    usable = [skin for skin in skins if skin is not None]
+    if not faces or not second or not usable:
+        what = f"no usable face in any of the {len(sights)}"
         raise UserError("holdout photos", what, "use photos that show the face, or another judges.faces.detection_size")
-    first = np.stack([face.embedding for _, face in found])
-    return References(first, np.stack(second), skin_references(seen), len(images) - len(found), tuple(sights))
+    first = np.stack([face.embedding for face in faces])
+    return References(first, np.stack(second), skin_references(usable), len(sights) - len(faces), tuple(sights))
 
 
 def score(
