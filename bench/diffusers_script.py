@@ -67,7 +67,9 @@ def watch(pace: Pace) -> None:
         if pace.watching:
             pace.seen["batches"][-1].append(named["added_cond_kwargs"]["time_ids"].float().clone())
             if not pace.seen["lora"]:
-                pace.seen["lora"] = {n: p.detach().float().clone() for n, p in self.named_parameters() if p.requires_grad}
+                pace.seen["lora"] = {
+                    n: p.detach().float().clone() for n, p in self.named_parameters() if p.requires_grad
+                }
         return forward(self, *rest, **named)
 
     def see_step(self: Any, values: dict[str, float], *rest: Any, **named: Any) -> None:

@@ -58,7 +58,12 @@ def sdxl() -> Shape:
 
 def toy() -> Shape:
     """The same parts, small enough for a test."""
-    narrow: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "projection_dim": 32}
+    narrow: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "projection_dim": 32,
+    }
     unet = sdxl().unet | {
         "block_out_channels": [32, 64], "attention_head_dim": [2, 4], "layers_per_block": 1,
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],

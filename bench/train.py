@@ -129,8 +129,12 @@ class Script:
 
     def describe(self) -> dict[str, Any]:
         """Its versions, and what stands in for torchvision."""
-        has = subprocess.run([self.python, "-c", "import torchvision"], capture_output=True, check=False).returncode == 0
-        return describe_peer(self.clone, self.python) | {"torchvision": "its own" if has else "bench.torchvision_standin"}
+        has = (
+            subprocess.run([self.python, "-c", "import torchvision"], capture_output=True, check=False).returncode == 0
+        )
+        return describe_peer(self.clone, self.python) | {
+            "torchvision": "its own" if has else "bench.torchvision_standin"
+        }
 
 
 @dataclass
@@ -152,10 +156,12 @@ class Ours:
         """``STEPS`` steps."""
         os.chdir(self.folder)  # TensorBoard's files go to the working directory
         if self.events is None:
-            self.events = DiffusersTrainer(recipe(self.precision), self.machine).train(self.photos.examples, self.folder)
+            self.events = DiffusersTrainer(recipe(self.precision), self.machine).train(
+                self.photos.examples, self.folder
+            )
             next(self.events)
         start = time.perf_counter()
-        losses = [getattr(next(self.events), "loss") for _ in range(STEPS)]
+        losses = [next(self.events).loss for _ in range(STEPS)]
         return Timed(losses, time.perf_counter() - start)
 
     def retrace(self, record: dict[str, Any]) -> list[float]:
@@ -165,7 +171,9 @@ class Ours:
         known = {tuple(_tokens(tokenizer, one.caption)): one.caption for one in self.photos.examples.train}
         for (latents, noise, timesteps, ids), tokens in zip(record["batches"], record["tokens"], strict=True):
             captions = tuple(known[tuple(row)] for row in tokens.tolist())
-            batches.append(Batch(latents, noise, timesteps, ids, captions, None, torch.ones(len(ids), dtype=torch.bool)))
+            batches.append(
+                Batch(latents, noise, timesteps, ids, captions, None, torch.ones(len(ids), dtype=torch.bool))
+            )
         begun = record["lora"]
         with torch.no_grad():
             for name, parameter in run.model.unet.named_parameters():
