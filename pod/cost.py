@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--lost", action="store_true", help="of stop: all whose process or machine is gone")
     parser.add_argument("--note", default="", help="of stop: why it did not end well")
     parser.add_argument("--ledger", type=Path, help="default: PISTACHIO_COST, else [cost] ledger")
-    parser.add_argument("--batch-report", type=Path, help="of report: JSON with the number 'accepted'")
+    parser.add_argument("--batch-report", type=Path, help="of report: JSON with the number 'accepted'; begun: since when")
     parser.add_argument(
         "--idle-stop", type=amount, metavar="MIN", help="run [cost] idle_stop after so many idle minutes"
     )
@@ -163,7 +163,7 @@ def report(meter: Meter, batch: Path | None = None, now: float | None = None) ->
         rows.append(Row(PASS, name, f"{money} $, {seconds / 3600:.2f} h, {len(own)} sessions", numbers=numbers))
     total = sum(exact.values(), Fraction(0))
     rows.append(Row(PASS, "total", f"{cents(total)} $", numbers={"usd": str(cents(total))}))
-    rows += _per_lora(sessions, total) + _per_picture(meter, batch, exact)
+    rows += _per_lora(sessions, total) + _per_picture(meter, batch, charges)
     return rows + _warn_open(sessions)
 
 
@@ -180,10 +180,16 @@ def _per_lora(sessions: Sequence[Session], total: Fraction) -> list[Row]:
     return [Row(PASS, "per LoRA", f"{each} $, everything over {trained} trainings", numbers={"usd": str(each)})]
 
 
-def _per_picture(meter: Meter, batch: Path | None, exact: dict[str, Fraction]) -> list[Row]:
-    """What drawing cost per picture that was accepted: a batch's report, else the scorecard's passed pictures."""
-    accepted, source = _accepted(batch or meter.places.at(Path("metrics/scorecard.json")))
-    activity = next((name for name in DRAWN if exact.get(name)), None)
+def _per_picture(meter: Meter, batch: Path | None, charges: Sequence[Charge]) -> list[Row]:
+    """What drawing cost per picture that was accepted: a batch's report, else the scorecard's passed pictures.
+
+    Of a batch that says when it was begun, only sessions count that were open then or later.
+    """
+    path = batch or meter.places.at(Path("metrics/scorecard.json"))
+    accepted, source = _accepted(path)
+    own = [c for c in charges if c.session.end is None or c.session.end >= _begun(path)]
+    exact = {name: _spent(own, name) for name in DRAWN}
+    activity = next((name for name in DRAWN if exact[name]), None)
     if batch is not None and accepted is None:
         raise PodError(batch, "does not say how many pictures were accepted", "JSON with the number 'accepted'")
     if not accepted or activity is None:
@@ -191,6 +197,13 @@ def _per_picture(meter: Meter, batch: Path | None, exact: dict[str, Fraction]) -
     each = cents(exact[activity] / accepted)
     detail = f"{each} $, {activity} over {accepted} pictures ({source})"
     return [Row(PASS, "per accepted image", detail, numbers={"usd": str(each), "accepted": accepted})]
+
+
+def _begun(path: Path) -> str:
+    """When the work of a report began, as the ledger writes times; empty, before everything, where it does not say."""
+    found = read_json(path)
+    begun = found.get("begun") if isinstance(found, dict) else None
+    return begun if isinstance(begun, str) else ""
 
 
 def _accepted(path: Path) -> tuple[int | None, str]:

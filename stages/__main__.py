@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stages.commands import (
+    batch,
     caption,
     check,
     comfyui,
@@ -55,6 +56,7 @@ app.add_typer(comfyui.app, name="comfyui")
 app.add_typer(findings.app, name="findings")
 app.add_typer(subject.app, name="subject")
 app.command()(check.check)
+app.command()(batch.batch)
 app.add_typer(storage.remote, name="remote")
 app.command()(storage.fsck)
 app.command()(workspaces.init)

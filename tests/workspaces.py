@@ -33,6 +33,7 @@ PARAMS: dict[str, Any] = {
     "sweep": DRAW | {"bases": ["base"], "guidance": [2.0, 3.0], "strengths": [0.5, 1.0], "seeds": [1, 2],
                       "confirm_seeds": [3, 4]},
     "eval": DRAW | {"seeds": [11, 12], "bootstrap": 200, "prompts": [*DRAW["prompts"], "{trigger}, a {class_word}"]},
+    "batch": DRAW | {"count": 2, "seed": 3},
     "comfyui": {},
     "judges": JUDGES,
     "thresholds": {},

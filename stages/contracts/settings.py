@@ -6,18 +6,20 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
+from stages.contracts.batch_settings import Batch
 from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
 from stages.contracts.policy import Policy
+from stages.contracts.publish_settings import Publish
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Use, Word
 from stages.contracts.sweep_settings import Draw, Sweep
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Section", "Sweep", "TextImage",
-    "Thresholds", "Train", "Weights",
+    "Batch", "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Publish", "Section",
+    "Sweep", "TextImage", "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
 
@@ -161,8 +163,10 @@ class Machine(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
+    "batch": Batch,
     "comfyui": ComfyUI,
     "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "policy": Policy,
+    "publish": Publish,
     "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
@@ -248,6 +252,15 @@ class _OnlyMachine(Section):
 def read_machine(path: Path = PARAMS) -> Machine:
     """The ``machine`` section of params.yaml, which no stage declares; its defaults where params.yaml has none."""
     return read_params(_OnlyMachine, path).machine
+
+
+class _OnlyPublish(Section):
+    publish: Publish = Publish()
+
+
+def read_publish(path: Path = PARAMS) -> Publish:
+    """The ``publish`` section of params.yaml, which no stage declares; its defaults where there is none."""
+    return read_params(_OnlyPublish, path).publish if path.exists() else Publish()
 
 
 def everything() -> type[Section]:

@@ -61,7 +61,7 @@ def describe_origin(
     lora = Path(choice.best.lora)
     header = read_header(lora)
     sha256, protocol = hash_file(lora), protocol_hash(eval, comfyui, dataset, judges, manifest)
-    bars = thresholds.model_dump(mode="json")
+    bars = thresholds.model_dump(mode="json", exclude={"batch"})  # which decides about production's pictures alone
     chosen = choice.best.model_dump(mode="json", include=set(Settings.model_fields))
     return {
         "run_id": hash_json([protocol, sha256, chosen, bars])[:12], "lora_version": header.version or lora.stem,

@@ -165,23 +165,32 @@ def _score_together(
 
 def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
     """Draw, write each picture as it comes and pass it on; what lies in ``kept`` already is not drawn again."""
-    kept.mkdir(parents=True, exist_ok=True)
-    places = [_place(kept, shot) for shot in shots]
-    # A request that is asked for twice is drawn once: the second time its picture lies there already.
-    missing = {place: shot.request for shot, place in zip(shots, places, strict=True) if not place.exists()}
-    drawn = iter(generator.generate(list(missing.values())))
-    for shot, place in zip(shots, places, strict=True):
-        if place.exists():
-            image = read_picture(place)
-        else:
-            image = next(drawn)
-            write_png(place, image)
+    requests = [shot.request for shot in shots]
+    places = [place_of(request, kept) for request in requests]
+    for shot, image in zip(shots, draw_missing(generator, requests, places), strict=True):
         write_png(shot.path, image)
         yield image
 
 
-def _place(kept: Path, shot: Shot) -> Path:
-    return kept / f"{hash_json(_values(shot.request))}.png"
+def draw_missing(
+    generator: Generator, requests: Sequence[ImageRequest], places: Sequence[Path]
+) -> Iterator[np.ndarray]:
+    """Every request's picture, uint8 (H, W, 3) RGB, in order: read from its place, or drawn and written there."""
+    # A request that is asked for twice is drawn once: the second time its picture lies there already.
+    missing = {place: request for request, place in zip(requests, places, strict=True) if not place.exists()}
+    drawn = iter(generator.generate(list(missing.values())))
+    for place in places:
+        if place in missing and not place.exists():
+            image = next(drawn)
+            write_png(place, image)
+        else:
+            image = read_picture(place)
+        yield image
+
+
+def place_of(request: ImageRequest, kept: Path) -> Path:
+    """Where the picture of a request is kept, whatever will be made of it."""
+    return kept / f"{hash_json(_values(request))}.png"
 
 
 def _values(request: ImageRequest) -> dict[str, Any]:
@@ -195,14 +204,22 @@ def check_can_draw(generator: Generator, shots: Iterable[Shot]) -> None:
         UserError: naming an unknown mode or sampler, or a model file that is missing.
     """
     for request in dict.fromkeys(replace(shot.request, prompt="", seed=0) for shot in shots):
-        for kind, known in (("mode", generator.modes), ("sampler", generator.samplers)):
-            value = getattr(request, kind)
-            if value not in known:
-                raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
-        if not request.base.exists():
-            raise UserError(request.base, "no such base model", "put it there, or name another")
-        if request.lora is not None and not request.lora.is_file():
-            raise UserError(request.lora, "no such LoRA file", "run `dvc repro train`")
+        check_drawable(generator, request.mode, request.sampler, request.base, request.lora)
+
+
+def check_drawable(generator: Generator, mode: str, sampler: str, base: Path, lora: Path | None) -> None:
+    """Refuse settings that cannot be drawn with.
+
+    Raises:
+        UserError: naming an unknown mode or sampler, or a model file that is missing.
+    """
+    for kind, value, known in (("mode", mode, generator.modes), ("sampler", sampler, generator.samplers)):
+        if value not in known:
+            raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
+    if not base.exists():
+        raise UserError(base, "no such base model", "put it there, or name another")
+    if lora is not None and not lora.is_file():
+        raise UserError(lora, "no such LoRA file", "run `dvc repro train`")
 
 
 @dataclass(frozen=True)
@@ -259,7 +276,7 @@ def open_studio(
     with work_folder(
         machine.state_dir, folder.name, _fingerprint(type(generator), generator.identity, settings, machine, shots)
     ) as kept:
-        places = {_place(kept, shot) for shot in shots}
+        places = {place_of(shot.request, kept) for shot in shots}
         tell_resumed(folder.name, sum(place.exists() for place in places), len(places))
         shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
         folder.mkdir(parents=True)
@@ -268,9 +285,14 @@ def open_studio(
 
 def _fingerprint(worker: type, identity: str, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
     """The hash of everything that a picture depends on; ``worker`` and ``identity`` are the generator's."""
-    code = describe_code(worker)
-    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]
     requests = [shot.request for shot in shots]
     named = {path for request in requests for path in (request.base, request.lora, request.reference)}
     models = sorted(path for path in named if path is not None)
-    return hash_json([drawn_by, [_values(r) for r in requests], [hash_path(path) for path in models]])
+    drawer = describe_drawer(worker, identity, settings, machine)
+    return hash_json([drawer, [_values(r) for r in requests], [hash_path(path) for path in models]])
+
+
+def describe_drawer(worker: type, identity: str, settings: Draw, machine: Machine) -> list[Any]:
+    """Who draws, as far as that may change a pixel; ``worker`` and ``identity`` are the generator's."""
+    code = describe_code(worker)
+    return [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]

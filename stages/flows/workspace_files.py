@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.contracts.paths import CODE_LOCK, SUBJECT, VERSIONS
+from stages.contracts.paths import BATCHES, CODE_LOCK, SUBJECT, VERSIONS
 from stages.flows.code import CODE
 
 DVC_CONFIG = """\
@@ -106,7 +106,11 @@ def _readme(name: str, profile: str, photos: bool) -> str:
 
 def _ignored(code: dict[str, Any]) -> dict[Path, str]:
     """The .gitignore of every folder that stages write to, so that no out is ever committed by mistake."""
-    outs = [Path("data/photos"), *(Path(out) for stage in code["stages"].values() for out in stage.get("outs", []))]
+    outs = [
+        Path("data/photos"),
+        BATCHES,
+        *(Path(out) for stage in code["stages"].values() for out in stage.get("outs", [])),
+    ]
     folders = dict.fromkeys((out.parent for out in outs), "") | {Path("models"): ""}
     for out in outs:
         folders[out.parent] += f"/{out.name}\n"
