@@ -60,7 +60,7 @@ def measure_copies(
 ) -> dict[str, Any]:
     """Copies of published pictures that were traced, or of foreign ones that were claimed."""
     generator, right, wrong, scores = np.random.default_rng(7), 0, 0, []
-    for number in track(range(tries), "trace", tries, unit="copy"):
+    for number in track(range(tries), "trace", tries, unit="picture"):
         row = number % len(pictures)
         best = find_copies(copy_badly(pictures[row], generator, **worse), shelf)[0]
         claimed = best.score >= least

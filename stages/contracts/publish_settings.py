@@ -26,7 +26,7 @@ class Publish(Section):
         None, description="time-stamp authority (RFC 3161) that is asked at each signature; null: none, works offline"
     )
     trace: Fraction = Field(
-        0.965, description="correlation of details from which on `pistachio trace` claims a copy by its looks"
+        0.97, description="correlation of details from which on `pistachio trace` claims a copy by its looks"
     )
     trust: Path | None = Field(
         None, description="PEM file of the authorities that `pistachio inspect` believes; null: it believes nobody"

@@ -32,7 +32,7 @@ def licences_of(
     Args:
         base: folder of the base model.
         mode: of the cell, for example lora+instantid.
-        backend: who draws; diffusers conditions with nothing.
+        backend: who draws; only comfyui has workflows.
         judges: who judges.
         comfyui: where the mode's workflow is.
         promotion: what is known of licences that conf/models does not name.
@@ -46,7 +46,7 @@ def licences_of(
         found[SAFETY] = licence_of_folder(classifier, promotion)
     if backend not in ("diffusers", "comfyui") and "+" in mode:  # a class of the user's own
         found[CONDITIONING] = UNKNOWN
-    if backend == "comfyui":
+    if backend == "comfyui" and mode in comfyui.workflows:
         known = promotion.conditioning
         found |= {f"{CONDITIONING} {name}": known.get(name, UNKNOWN) for name in _conditioners(comfyui, mode, known)}
     return found

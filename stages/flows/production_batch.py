@@ -24,6 +24,7 @@ from stages.contracts.batches import (
     Batch,
     Refusal,
     Wish,
+    index_of,
     write_batch,
 )
 from stages.contracts.generation import Generator
@@ -37,7 +38,7 @@ from stages.flows.production import Order, Produced, Production, open_production
 from stages.flows.production_folder import BatchFolder
 from stages.flows.production_gate import rule_of
 from stages.flows.production_health import check_backend
-from stages.flows.production_plan import index_of, order_all
+from stages.flows.production_plan import order_all
 from stages.flows.production_prompts import Asked, gather_wishes
 from stages.flows.production_recipe import Recipe, choose_recipe
 from stages.flows.scorecards import warn_of_dataset

@@ -29,12 +29,15 @@ from stages.measures.skin import (
     skin_references,
     skin_score,
 )
+from stages.runtime.behind import Behind
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture, resize, write_png
+from stages.runtime.files import replacing
+from stages.runtime.pictures import encode_png, read_picture, resize
 from stages.runtime.progress import tell_resumed
 from stages.runtime.provenance import describe_code, hash_json, hash_path
 from stages.runtime.state import work_folder
 
+WAITING = 16  # pictures that may wait to be written: memory, never a number
 TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed, never a number
 
 
@@ -164,28 +167,48 @@ def _score_together(
 
 
 def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
-    """Draw, write each picture as it comes and pass it on; what lies in ``kept`` already is not drawn again."""
+    """Draw and pass on each picture as it comes; what lies in ``kept`` already is not drawn again.
+
+    The files are written beside the drawing, in order; all of them are there when the last picture has been taken.
+    """
     requests = [shot.request for shot in shots]
     places = [place_of(request, kept) for request in requests]
-    for shot, image in zip(shots, draw_missing(generator, requests, places), strict=True):
-        write_png(shot.path, image)
-        yield image
+    yield from draw_missing(generator, requests, places, [(shot.path,) for shot in shots])
 
 
 def draw_missing(
-    generator: Generator, requests: Sequence[ImageRequest], places: Sequence[Path]
+    generator: Generator,
+    requests: Sequence[ImageRequest],
+    places: Sequence[Path],
+    copies: Sequence[tuple[Path, ...]] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Every request's picture, uint8 (H, W, 3) RGB, in order: read from its place, or drawn and written there."""
+    """Every request's picture, uint8 (H, W, 3) RGB, in order: read from its place, or drawn and written there.
+
+    ``copies`` says where else each is written.  Files are written beside the drawing, in order.
+    """
+    copies = copies or [()] * len(requests)
     # A request that is asked for twice is drawn once: the second time its picture lies there already.
     missing = {place: request for request, place in zip(requests, places, strict=True) if not place.exists()}
     drawn = iter(generator.generate(list(missing.values())))
-    for place in places:
-        if place in missing and not place.exists():
-            image = next(drawn)
-            write_png(place, image)
-        else:
-            image = read_picture(place)
-        yield image
+    with Behind(WAITING) as behind:
+        for place, others in zip(places, copies, strict=True):
+            if place in missing and not place.exists():
+                del missing[place]
+                image = next(drawn)
+                behind.do(_write, image, place, *others)
+            else:
+                behind.wait()  # it may be one of those that are being written
+                image = read_picture(place)
+                behind.do(_write, image, *others)
+            yield image
+
+
+def _write(image: np.ndarray, *paths: Path) -> None:
+    """One picture into several files, encoded once."""
+    data = encode_png(image) if paths else b""
+    for path in paths:
+        with replacing(path) as beside:
+            beside.write_bytes(data)
 
 
 def place_of(request: ImageRequest, kept: Path) -> Path:

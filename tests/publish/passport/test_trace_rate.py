@@ -59,8 +59,8 @@ def test_copies_are_traced_to_their_own_picture_and_no_foreign_one_is_claimed(tm
     seeds and prompts by the same models, 96 rendered of that person in other scenes, 80 of other people."""
     lora = tmp_path / "some.safetensors"
     write_some_lora(lora)
-    drawn = draw(ask(PROMPTS[:9], range(12), lora) + ask(PROMPTS[:9], range(12), None))
-    others = draw(ask(PROMPTS[9:], range(100, 112), lora) + ask(PROMPTS[9:], range(100, 112), None))
+    drawn = draw(ask(PROMPTS[:9], range(12), lora) + ask(PROMPTS[:9], range(12, 24), None))
+    others = draw(ask(PROMPTS[9:], range(100, 112), lora) + ask(PROMPTS[9:], range(112, 124), None))
     person = sample_identity(DEVELOPMENT[40])
     photos = [render(person, sample_scene(number), 64).image for number in range(172)]
     strangers = [render(sample_identity(DEVELOPMENT[n % 40]), sample_scene(n), 64).image for n in range(80)]

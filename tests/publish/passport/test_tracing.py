@@ -156,4 +156,4 @@ def test_ten_thousand_rows_are_searched_in_two_seconds(faces: list[np.ndarray]) 
     started = time.process_time()
     best = find_copies(copy, Shelf(prints, np.ones(10_000)))[0]
     assert best.row == 7_777
-    assert time.process_time() - started < 4  # of two cores
+    assert time.process_time() - started < 2  # seconds of all processors together
