@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
+from workspaces import write_card
 
 from miniature.render import render, sample_identity, sample_scene
 from stages.__main__ import app
@@ -107,6 +108,7 @@ def test_check_finds_nothing_wrong_in_a_good_workspace() -> None:
     for folder in ("base", "faces", "second", "text_image"):
         Path(folder).mkdir()
     draw_person(Path("photos"), 11, range(12))
+    write_card(Path(), yaml.safe_load(Path("params.yaml").read_text())["dataset"]["name"])
     assert run("check").exit_code == 0, run("check").output
 
 

@@ -130,7 +130,7 @@ def test_the_table_lists_every_picture_of_all_sets(result: Result) -> None:
 def test_the_scorecard_says_what_was_judged_without_an_absolute_path(result: Result, finished: Path) -> None:
     card, _ = result
     assert card.training_params == {"ss_network_dim": "4", "ss_steps": "200"}
-    assert card.licences == {"faces": "test", "second": "test", "text_image": "test"}
+    assert card.licences == {"base": "unknown", "faces": "test", "second": "test", "text_image": "test"}
     assert re.fullmatch(r"[0-9a-f]{12}", card.run_id)
     assert re.fullmatch(r"[0-9a-f]{64}", card.protocol)
     assert str(finished) not in Path("metrics/scorecard.json").read_text() + Path("metrics/report.md").read_text()

@@ -44,6 +44,8 @@ def licences_of(
     found = {BASE: licence_of_folder(base, promotion)} | {name: judge.licence for name, judge in judges}
     if classifier is not None:
         found[SAFETY] = licence_of_folder(classifier, promotion)
+    if backend not in ("diffusers", "comfyui") and "+" in mode:  # a class of the user's own
+        found[CONDITIONING] = UNKNOWN
     if backend == "comfyui" and mode in comfyui.workflows:
         known = promotion.conditioning
         found |= {f"{CONDITIONING} {name}": known.get(name, UNKNOWN) for name in _conditioners(comfyui, mode, known)}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from stages.contracts.history import read_history
 from stages.contracts.lora import read_header
-from stages.contracts.paths import EVAL_IMAGES, LORA, SCORECARD, SUBJECT, SWEEP_IMAGES, TAKEDOWN, VERSIONS
+from stages.contracts.paths import EVAL_IMAGES, LORA, PUBLISHED, SCORECARD, SUBJECT, SWEEP_IMAGES, TAKEDOWN, VERSIONS
 from stages.contracts.production import SIDECAR, PictureRecord
 from stages.contracts.scorecard import read_scorecard
 from stages.contracts.settings import Dataset
@@ -24,7 +24,6 @@ from stages.runtime.errors import UserError
 from stages.runtime.files import write_text
 from stages.runtime.provenance import hash_file
 
-PUBLISHED = Path("data/published.jsonl")
 LEFT_OUT = frozenset({".git", ".dvc", ".venv", "node_modules", "__pycache__"})
 
 

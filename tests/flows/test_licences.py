@@ -41,6 +41,9 @@ def test_instantid_is_free_and_its_face_analysis_is_not() -> None:
     assert "non-commercial" in found["InstantIDFaceAnalysis"]
     assert len(found) == 3
     assert conditioning("lora+instantid", "diffusers") == {}
+    assert conditioning("lora+instantid", "mine:Drawing") == {"conditioning": "unknown"}
+    shutil.rmtree("conf/workflows")
+    assert conditioning("lora", "mine:Drawing") == {}  # it has no workflows
 
 
 def test_ipadapter_names_its_adapter_lora_vision_model_and_face_pack() -> None:

@@ -191,7 +191,7 @@ def test_without_photos_the_folder_waits_for_them_and_the_readme_says_so(home: P
 
 
 def test_a_new_card_is_refused_until_it_is_filled_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("init", "carded", "--profile", "h200_141gb", "--name", "yes").exit_code == 0
+    assert run("init", "carded", "--profile", "h200_141gb", "--name", "eve").exit_code == 0
     monkeypatch.chdir(home / "carded")
     assert "data/subject.yaml" in committed(home / "carded")
     card = [line for line in run("check").stderr.splitlines() if "subject.yaml" in line]
@@ -199,13 +199,8 @@ def test_a_new_card_is_refused_until_it_is_filled_in(home: Path, monkeypatch: py
     for key in ("kind", "name", "adult", "scope", "date"):
         assert f"{key}: not filled in" in card[0]
     text = Path("data/subject.yaml").read_text()
-    for key, value in {
-        "kind": "synthetic",
-        "name": "Eve",
-        "adult": "true",
-        "made_with": "drawn",
-        "date": "2026-01-31",
-    }.items():
+    said = {"kind": "synthetic", "name": "Eve", "adult": "true", "made_with": "drawn", "date": "2026-01-31"}
+    for key, value in said.items():
         text = re.sub(rf"^{key}: null", f"{key}: {value}", text, flags=re.MULTILINE)
     Path("data/subject.yaml").write_text(text.replace("scope: []", "scope: [non-commercial]"))
     assert "subject.yaml" not in run("check").stderr
