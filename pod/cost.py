@@ -19,6 +19,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
+from pod.amounts import amount, count
 from pod.errors import PodError
 from pod.files import read_json
 from pod.idle import stop_when_idle
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=actions, default="report", help="default: report")
     parser.add_argument("words", nargs="*", metavar="ACTIVITY -- COMMAND", help="of run")
     parser.add_argument("--activity", default="", help="of start: what is paid for")
-    parser.add_argument("--pid", type=int, help="of start and stop: the process that is paid for")
+    parser.add_argument("--pid", type=count, help="of start and stop: the process that is paid for")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--session", help="of stop: which one; default the newest that was begun by hand")
     which.add_argument("--lost", action="store_true", help="of stop: all whose process or machine is gone")
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ledger", type=Path, help="default: PISTACHIO_COST, else [cost] ledger")
     parser.add_argument("--batch-report", type=Path, help="of report: JSON with the number 'accepted'; begun: since when")
     parser.add_argument(
-        "--idle-stop", type=float, metavar="MIN", help="run [cost] idle_stop after so many idle minutes"
+        "--idle-stop", type=amount, metavar="MIN", help="run [cost] idle_stop after so many idle minutes"
     )
 
 
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         case "stop":
             rows = _stop(meter, arguments)
         case "run":
-            return _run(meter, arguments.words)
+            return _run(meter, arguments.words, arguments.config)
         case _:
             rows = report(meter, arguments.batch_report)
     return print_table(rows, arguments.json)
@@ -107,11 +108,11 @@ def _stop(meter: Meter, arguments: argparse.Namespace) -> list[Row]:
     return [_told(ended)]
 
 
-def _run(meter: Meter, words: Sequence[str]) -> int:
+def _run(meter: Meter, words: Sequence[str], config: Path | None) -> int:
     if len(words) < 2:
         raise PodError("cost run", "no command", "cost run repro -- dvc repro")
     close_lost(meter.ledger, meter.heartbeat)
-    env = meter.places.activated() | {VARIABLE: str(meter.ledger.resolve())}
+    env = meter.places.activated(config) | {VARIABLE: str(meter.ledger.resolve())}
     with metered(meter, words[0]):
         try:
             return subprocess.call(list(words[1:]), env=env)

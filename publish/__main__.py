@@ -3,6 +3,7 @@
 import typer
 
 from publish.commands.passports import inspect, stamp, trace
+from publish.commands.review import review
 from stages.runtime.entry import program
 
 # Everything else is imported inside the commands: `--help` must not wait for numpy.
@@ -19,6 +20,14 @@ app = typer.Typer(
 app.command()(stamp)
 app.command()(trace)
 app.command()(inspect)
+
+
+@app.callback()
+def group() -> None:
+    """Commands of this program."""
+
+
+app.command()(review)
 
 
 def main() -> None:

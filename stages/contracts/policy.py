@@ -41,7 +41,7 @@ class Policy(Section):
         None, description="folder of a safety classifier (diffusers' StableDiffusionSafetyChecker); null: none looks"
     )
     threshold: float = Field(
-        0.0, description="the classifier's: cosine above its own limits beyond which a picture is refused; lower: more"
+        0.0, description="the classifier's: cosine above its own limits from which on a picture is refused; lower: more"
     )
     log_prompts: bool = Field(
         True, description="logs/refusals.jsonl keeps refused prompts in full; false: their hashes alone"

@@ -70,6 +70,7 @@ def plan_parity(count: int, lora: Path | None) -> tuple[list[ImageRequest], Mach
         UserError: when params.yaml or the LoRA cannot be read.
     """
     params = read_params(Params)
+    permit(params.dataset, params.sweep.prompts, params.sweep.negative_prompt)
     shots = islice(product(params.sweep.seeds, params.sweep.prompts), count)
     side = params.sweep.resolution
     requests = [

@@ -111,6 +111,18 @@ def test_steps_find_the_programs_of_the_workspaces_environment(
     assert Path("ran.txt").read_text().splitlines()[-1] == "own dvc"
 
 
+def test_steps_read_the_settings_that_the_cycle_was_given_and_find_python_without_an_environment(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PISTACHIO_POD")
+    shell = ["/bin/sh", "-c", 'echo "$PISTACHIO_POD" >> ran.txt; python -c "import sys; print(sys.prefix)" >> ran.txt']
+    (workspace / "my.toml").write_text(settings(commands={"repro": shell}))
+    cycle(capsys, "--config", "my.toml")
+    said = Path("ran.txt").read_text().splitlines()
+    assert str(workspace / "my.toml") in said
+    assert sys.prefix in said
+
+
 def test_a_second_cycle_begins_anew_and_commits_nothing_new(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
