@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-slow guardrails lint types check miniature miniature-check rebaseline screenshots clean
+.PHONY: help setup repro test test-slow guardrails lint types check bench miniature miniature-check rebaseline screenshots clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,9 @@ lint: $(READY)  ## style and layout
 
 types: $(READY)  ## static types
 	@$(BIN)/mypy
+
+bench: $(READY)  ## ours against the peers, side by side (an hour; NAME=manifest for one); docs/speed.md
+	@$(BIN)/python -m bench $(or $(NAME),all)
 
 miniature: $(READY)  ## train the miniature's models anew (hours; resumable; PART=base for one)
 	@$(BIN)/python -m miniature train $(PART)

@@ -1,1 +1,1 @@
-"""Benchmarks against the peers: they need a running ComfyUI or another trainer, and are run by hand."""
+"""Benchmarks against the peers, brought beside the project and run by hand: `python -m bench`, `make bench`."""

@@ -5,19 +5,27 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
+from stages.runtime.files import write_text
+
+ROOT = Path(__file__).parents[1]
 THEIRS = ("accelerate", "diffusers", "safetensors", "torch", "transformers")
-PACKAGES = ("accelerate", "diffusers", "peft", "safetensors", "torch", "transformers")
+PACKAGES = (
+    "accelerate", "diffusers", "dvc", "imagehash", "insightface", "numpy", "onnxruntime", "opencv-python", "peft",
+    "pillow", "safetensors", "torch", "transformers",
+)  # fmt: skip
 
 
 def describe_machine() -> dict[str, Any]:
     """The kind of machine: no name of it."""
+    import torch
+
     model = ""
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -33,6 +41,12 @@ def commit_of(folder: Path) -> str:
     return done.stdout.strip()
 
 
+def is_dirty(folder: Path) -> bool:
+    """Whether files that git knows differ from the commit, but for results, which a benchmark itself appends."""
+    asked = ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results"]
+    return bool(subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip())
+
+
 def describe_peer(folder: Path, python: Path) -> dict[str, Any]:
     """A peer's git commit and the packages of its environment: never where it lies."""
     asked = "import json; from importlib.metadata import version as v"
@@ -42,14 +56,15 @@ def describe_peer(folder: Path, python: Path) -> dict[str, Any]:
 
 
 def append_result(path: Path, command: str, peers: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    """Append one measurement; ``peers`` as ``describe_peer`` tells them."""
+    """Append one measurement, with this repository's commit; ``peers`` as ``describe_peer`` tells them."""
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     rows.append(
         {
-            "command": command, "machine": describe_machine(), "python": platform.python_version(),
+            "command": command, "date": datetime.now(UTC).date().isoformat(),
+            "commit": commit_of(ROOT), "dirty": is_dirty(ROOT),
+            "machine": describe_machine(), "python": platform.python_version(),
             "versions": {package: version(package) for package in PACKAGES},
             "peers": dict(peers), "figures": dict(figures),
         }
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")

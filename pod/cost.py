@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--lost", action="store_true", help="of stop: all whose process or machine is gone")
     parser.add_argument("--note", default="", help="of stop: why it did not end well")
     parser.add_argument("--ledger", type=Path, help="default: PISTACHIO_COST, else [cost] ledger")
-    parser.add_argument("--batch-report", type=Path, help="of report: JSON with the number 'accepted'; begun: since when")
+    parser.add_argument(
+        "--batch-report", type=Path, help="of report: JSON with the number 'accepted'; begun: since when"
+    )
     parser.add_argument(
         "--idle-stop", type=amount, metavar="MIN", help="run [cost] idle_stop after so many idle minutes"
     )

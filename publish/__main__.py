@@ -4,6 +4,7 @@ import typer
 
 from publish.commands.passports import inspect, stamp, trace
 from publish.commands.review import review
+from publish.commands.serve import serve
 from stages.runtime.entry import program
 
 # Everything else is imported inside the commands: `--help` must not wait for numpy.
@@ -20,14 +21,8 @@ app = typer.Typer(
 app.command()(stamp)
 app.command()(trace)
 app.command()(inspect)
-
-
-@app.callback()
-def group() -> None:
-    """Commands of this program."""
-
-
 app.command()(review)
+app.add_typer(serve, name="serve")
 
 
 def main() -> None:

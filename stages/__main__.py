@@ -174,7 +174,10 @@ def score(
 
     chosen = choose_scoring(threshold, pack, detection_size)
     judge = open_face_judge(chosen.pack, chosen.machine)
-    scores = score_folder(folder, references, judge, threshold=chosen.threshold, licence=chosen.pack.licence)
+    scores = score_folder(
+        folder, references, judge, threshold=chosen.threshold, licence=chosen.pack.licence,
+        workers=chosen.machine.workers,
+    )  # fmt: skip
     if as_json:
         print_json(scores.model_dump(mode="json"))
     else:

@@ -8,10 +8,10 @@ from workspaces import PARAMS
 
 from stages import batch as stage
 from stages.contracts.batches import APPROVED, BATCH, REASON, REJECTED, Batch, read_batch
-from stages.contracts.policy import Policy
 from stages.contracts.production import PictureRecord, read_record
 from stages.contracts.scorecard import Cell, Choice, write_choice
-from stages.contracts.settings import parse, read_params
+from stages.contracts.settings import parse, read_machine, read_params
+from stages.flows.policy import PromptPolicy, open_policy
 from stages.flows.production_prompts import Asked
 
 CELL = {"images": 4, "similarity_mean": 0.5, "pass_rate": 0.5, "detection_rate": 1.0}
@@ -81,6 +81,6 @@ def check_folder(folder: str = "out") -> None:
     assert all(f"| {rule} | {count} |" in report for rule, count in rules.items())
 
 
-def policy() -> Policy:
+def policy() -> PromptPolicy:
     """The policy of the entered workspace."""
-    return read_params(stage.Params).policy
+    return open_policy(read_params(stage.Params).policy, read_machine())

@@ -80,6 +80,11 @@ class Batch(Closed):
         return self.seconds / self.accepted if self.accepted else None
 
 
+def index_of(name: str) -> int:
+    """The index of the prompt in a picture's name, VERSION_p03_WHAT_s12345.png."""
+    return int(name.rsplit("_", 3)[1].removeprefix("p"))
+
+
 def read_batch(folder: Path) -> Batch:
     """The batch in ``folder``.
 

@@ -106,5 +106,5 @@ class SafetyJudge(Protocol):
     """Says whether a picture shows what must not leave the house."""
 
     def flag(self, images: Sequence[np.ndarray]) -> list[float]:
-        """How far each uint8 (H, W, 3) RGB picture lies above the classifier's limits; policy.threshold and more: out."""
+        """How far each uint8 (H, W, 3) RGB picture lies above its limits; policy.threshold and more: out."""
         ...

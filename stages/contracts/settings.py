@@ -13,13 +13,14 @@ from stages.contracts.paths import PARAMS
 from stages.contracts.policy import Policy
 from stages.contracts.publish_settings import Publish
 from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Use, Word
+from stages.contracts.serve_settings import Serve
 from stages.contracts.sweep_settings import Draw, Sweep
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
     "Batch", "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Publish", "Section",
-    "Sweep", "TextImage", "Thresholds", "Train", "Weights",
+    "Serve", "Sweep", "TextImage", "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
 
@@ -163,11 +164,8 @@ class Machine(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
-    "batch": Batch,
-    "comfyui": ComfyUI,
-    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "policy": Policy,
-    "publish": Publish,
-    "machine": Machine,
+    "comfyui": ComfyUI, "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion,
+    "serve": Serve, "policy": Policy, "publish": Publish, "batch": Batch, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 

@@ -70,7 +70,8 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
             problems += [line for key, named in _named(section) for line in _absent(key, named, made, registry)]
         if files and isinstance(section, Dataset) and section.photos.exists():
             machine = _section("machine", values)
-            problems += list_photo_problems(section, machine.workers if isinstance(machine, Machine) else 1)
+            workers, state_dir = (machine.workers, machine.state_dir) if isinstance(machine, Machine) else (1, None)
+            problems += list_photo_problems(section, workers, state_dir)
     problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
     problems += _no_class_images(_section("regularize", values), _section("train", values))
     problems += _needs_comfyui(_section("sweep", values))

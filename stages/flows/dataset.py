@@ -15,11 +15,10 @@ from stages.flows.dataset_warnings import list_warnings
 from stages.flows.photo_facts import Facts, Viewers, gather_facts
 from stages.measures.coverage import FRAMING, POSE, advise, count_coverage
 from stages.measures.duplicates import (
-    cosines,
+    find_nearest,
     group_duplicates,
     group_moments,
     holdout_size,
-    nearest,
     split_groups,
 )
 from stages.measures.pose import SIDES, name_side
@@ -92,13 +91,13 @@ def _group_and_split(facts: Sequence[Facts], holdout: int, dataset: Dataset) -> 
     groups, likeness = pictures, [dict[str, Any]() for _ in facts]
     embeddings = [fact.embedding for fact in facts if fact.embedding is not None]
     if len(embeddings) == len(facts):
-        similarity_NN = cosines(np.stack(embeddings))
+        embeddings_ND = np.stack(embeddings)
         likeness = [
-            {"nearest": fields[j]["filename"], "nearest_similarity": round(float(similarity_NN[i, j]), 3)}
-            for i, j in enumerate(nearest(similarity_NN))
+            {"nearest": fields[other]["filename"], "nearest_similarity": round(similarity, 3)}
+            for other, similarity in find_nearest(embeddings_ND)
         ]
         if dataset.moment_similarity is not None:
-            groups = group_moments(pictures, similarity_NN, dataset.moment_similarity)
+            groups = group_moments(pictures, embeddings_ND, dataset.moment_similarity)
     kept = split_groups(groups, digests, holdout, dataset.seed)
     return [
         Photo(**found, **like, picture=picture, group=group, split="holdout" if held else "train")

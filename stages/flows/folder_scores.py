@@ -82,7 +82,9 @@ class FolderScores(BaseModel):
     pictures: list[PictureScore]
 
 
-def score_folder(folder: Path, references: Path, judge: FaceJudge, *, threshold: float, licence: str) -> FolderScores:
+def score_folder(
+    folder: Path, references: Path, judge: FaceJudge, *, threshold: float, licence: str, workers: int = 1
+) -> FolderScores:
     """Score every picture under ``folder`` against all faces under ``references``.
 
     Args:
@@ -91,17 +93,18 @@ def score_folder(folder: Path, references: Path, judge: FaceJudge, *, threshold:
         judge: finds and embeds faces.
         threshold: raw cosine from which on a picture passes, -1..1.
         licence: of the judge's weights, copied into the result.
+        workers: threads that read pictures.
 
     Raises:
         UserError: when a folder is missing or holds no pictures, one cannot be read, or no reference shows a face.
     """
     paths, reference_paths = list_pictures(folder), list_pictures(references)
-    known = _embed(reference_paths, judge)
+    known = _embed(reference_paths, judge, workers)
     faces = [embedding for embedding in known if embedding is not None]
     if not faces:
         what = f"no face found in any of its {len(known)} pictures"
         raise UserError(references, what, "give pictures that show the face, or another --detection-size")
-    embeddings = _embed(paths, judge)
+    embeddings = _embed(paths, judge, workers)
     similarity_N = similarities(embeddings, np.stack(faces))
     found_N = np.array([embedding is not None for embedding in embeddings])
     # A threshold at or below 0 must not let pictures without a face pass.
@@ -118,7 +121,7 @@ def score_folder(folder: Path, references: Path, judge: FaceJudge, *, threshold:
     )  # fmt: skip
 
 
-def _embed(paths: list[Path], judge: FaceJudge) -> list[np.ndarray | None]:
+def _embed(paths: list[Path], judge: FaceJudge, workers: int) -> list[np.ndarray | None]:
     embeddings: list[np.ndarray | None] = []
     # No heartbeat: a person scores a folder while a stage is at work, and the heartbeat is the stage's.
     shown = Console(stderr=True)
@@ -126,6 +129,6 @@ def _embed(paths: list[Path], judge: FaceJudge) -> list[np.ndarray | None]:
         task = progress.add_task("finding faces", total=len(paths))
         for start in range(0, len(paths), TOGETHER):
             group = paths[start : start + TOGETHER]
-            embeddings += [face.embedding if face else None for face in judge.faces(read_pictures(group))]
+            embeddings += [face.embedding if face else None for face in judge.faces(read_pictures(group, workers))]
             progress.advance(task, len(group))
     return embeddings

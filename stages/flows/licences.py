@@ -32,7 +32,7 @@ def licences_of(
     Args:
         base: folder of the base model.
         mode: of the cell, for example lora+instantid.
-        backend: who draws; diffusers conditions with nothing.
+        backend: who draws; only comfyui has workflows.
         judges: who judges.
         comfyui: where the mode's workflow is.
         promotion: what is known of licences that conf/models does not name.
@@ -44,7 +44,7 @@ def licences_of(
     found = {BASE: licence_of_folder(base, promotion)} | {name: judge.licence for name, judge in judges}
     if classifier is not None:
         found[SAFETY] = licence_of_folder(classifier, promotion)
-    if backend != "diffusers" and mode in comfyui.workflows:
+    if backend == "comfyui" and mode in comfyui.workflows:
         known = promotion.conditioning
         found |= {f"{CONDITIONING} {name}": known.get(name, UNKNOWN) for name in _conditioners(comfyui, mode, known)}
     return found

@@ -1,15 +1,12 @@
 """What can be seen in a photo without knowing the others: bytes, pixels and caption, faces and sharpness."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import imagehash
 import numpy as np
-from PIL import Image
 
 from stages.backends.faces import open_face_judge
 from stages.backends.text_image import open_text_image_judge
@@ -20,8 +17,9 @@ from stages.contracts.settings import Judges, Machine
 from stages.measures.coverage import FRAMING, name_aspect, name_framing
 from stages.measures.pose import estimate_yaw
 from stages.measures.sharpness import sharpness
+from stages.runtime.looks import hash_look
 from stages.runtime.pictures import decode_picture, read_bytes
-from stages.runtime.provenance import hash_file
+from stages.runtime.provenance import hash_bytes, hash_file
 
 TOGETHER = 8  # photos in memory at once; decides memory and speed, never a number
 
@@ -95,10 +93,11 @@ def _read(photos: Path, captions: Path, name: str, caption_file: str) -> tuple[n
     path, caption = photos / name, captions / caption_file
     data = read_bytes(path)  # once: the hash is that of the bytes that were decoded, whatever happens to the file
     pixels = decode_picture(data, path)
+    phash, width, height = hash_look(data, path, pixels)
     captioned = caption.is_file()
     return pixels, {
-        "filename": name, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data),
-        "width": pixels.shape[1], "height": pixels.shape[0], "phash": str(imagehash.phash(Image.fromarray(pixels))),
+        "filename": name, "sha256": hash_bytes(data), "size_bytes": len(data),
+        "width": width, "height": height, "phash": phash,
         "caption_file": caption_file if captioned else "", "caption_text": read_caption(caption) if captioned else "",
         "caption_sha256": hash_file(caption) if captioned else "",
     }  # fmt: skip

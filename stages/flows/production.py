@@ -23,21 +23,13 @@ from stages.contracts.policy import Policy, Refused
 from stages.contracts.production import Origin, PictureRecord, Scores
 from stages.contracts.protocol import fill
 from stages.contracts.settings import Batch, ComfyUI, Dataset, Judges, Machine, Thresholds
+from stages.flows.drawing import draw_missing, place_of
 from stages.flows.judged import Photos, view_sights
 from stages.flows.picture_rows import measure_yardstick
 from stages.flows.policy import PromptPolicy
 from stages.flows.production_gate import find_objections
 from stages.flows.production_recipe import Recipe
-from stages.flows.scoring import (
-    Score,
-    draw_missing,
-    make_references,
-    place_of,
-    read_photos,
-    request_of,
-    score,
-    without_trigger,
-)
+from stages.flows.scoring import Score, make_references, read_photos, request_of, score, without_trigger
 from stages.flows.sights import Instruments, Sight, open_instruments
 from stages.measures.memorisation import Views, Yardstick, find_closest, measure_alikeness
 from stages.measures.sharpness import sharpness

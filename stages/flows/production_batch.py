@@ -24,6 +24,7 @@ from stages.contracts.batches import (
     Batch,
     Refusal,
     Wish,
+    index_of,
     write_batch,
 )
 from stages.contracts.generation import Generator
@@ -31,17 +32,17 @@ from stages.contracts.paths import BATCHES, MANIFEST
 from stages.contracts.production import PictureRecord
 from stages.contracts.settings import Machine, Promotion
 from stages.contracts.subject import Subject
+from stages.flows.drawing import describe_drawer
 from stages.flows.licences import licences_of, require_licences
 from stages.flows.policy import open_policy
 from stages.flows.production import Order, Produced, Production, open_production
 from stages.flows.production_folder import BatchFolder
 from stages.flows.production_gate import rule_of
 from stages.flows.production_health import check_backend
-from stages.flows.production_plan import index_of, order_all
+from stages.flows.production_plan import order_all
 from stages.flows.production_prompts import Asked, gather_wishes
 from stages.flows.production_recipe import Recipe, choose_recipe
 from stages.flows.scorecards import warn_of_dataset
-from stages.flows.scoring import describe_drawer
 from stages.flows.subject import require_subject
 from stages.reports.batch import render_markdown
 from stages.reports.page.batch import render_batch_page

@@ -5,8 +5,8 @@ from pathlib import Path
 from stages.contracts.generation import Generator
 from stages.contracts.settings import ComfyUI, Machine
 from stages.flows.comfyui_check import Wanted, list_comfyui_problems
+from stages.flows.drawing import check_drawable
 from stages.flows.production_recipe import Recipe
-from stages.flows.scoring import check_drawable
 from stages.runtime.errors import UserError
 
 

@@ -55,11 +55,6 @@ def picture_name(version: str, index: int, prompt: str, seed: int) -> str:
     return f"{name_part(version)}_p{index:02d}_{name_prompt(prompt)}_s{seed}.png"
 
 
-def index_of(name: str) -> int:
-    """The index of the prompt in a picture's name."""
-    return int(name.rsplit("_", 3)[1].removeprefix("p"))
-
-
 def _sort_out(production: Production, wishes: Sequence[Wish]) -> tuple[list[Refusal], dict[int, Wish]]:
     """The prompts that are refused, and the others by their index."""
     refused: list[Refusal] = []

@@ -4,10 +4,10 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import fill
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import ComfyUI, Dataset, Draw, Eval, Judges, Machine, Sweep
+from stages.flows.drawing import Shot, check_can_draw, describe_drawer, describe_request, draw, place_of
 from stages.flows.sights import Instruments, Sight, look, open_instruments
 from stages.measures.identity import similarities
 from stages.measures.skin import (
@@ -30,9 +31,9 @@ from stages.measures.skin import (
     skin_score,
 )
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture, resize, write_png
+from stages.runtime.pictures import read_picture, resize
 from stages.runtime.progress import tell_resumed
-from stages.runtime.provenance import describe_code, hash_json, hash_path
+from stages.runtime.provenance import hash_json, hash_path
 from stages.runtime.state import work_folder
 
 TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed, never a number
@@ -47,16 +48,6 @@ class References:
     skin: SkinReferences
     faceless: int  # photos in which no face was found, left out
     sights: tuple[Sight, ...]  # of all of them
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One picture to draw: how, what it should show in words that a judge knows, and where it goes."""
-
-    request: ImageRequest
-    prompt_index: int
-    shows: str
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -125,17 +116,21 @@ def make_references(images: Iterable[np.ndarray], instruments: Instruments) -> R
     Raises:
         UserError: when no face is found in any of them.
     """
-    images = list(images)
-    sights = look(images, instruments)
-    found = [(image, sight.face) for image, sight in zip(images, sights, strict=True) if sight.face is not None]
+    sights: list[Sight] = []
+    skins = []
+    images = iter(images)
+    while together := list(islice(images, TOGETHER)):
+        seen = look(together, instruments)
+        sights += seen
+        skins += [skin_features(i, s.face.landmarks) for i, s in zip(together, seen, strict=True) if s.face]
+    faces = [sight.face for sight in sights if sight.face is not None]
     second = [sight.second for sight in sights if sight.second is not None]
-    skins = [skin_features(image, face.landmarks) for image, face in found]
-    seen = [skin for skin in skins if skin is not None]
-    if not found or not second or not seen:
-        what = f"no usable face in any of the {len(images)}"
+    usable = [skin for skin in skins if skin is not None]
+    if not faces or not second or not usable:
+        what = f"no usable face in any of the {len(sights)}"
         raise UserError("holdout photos", what, "use photos that show the face, or another judges.faces.detection_size")
-    first = np.stack([face.embedding for _, face in found])
-    return References(first, np.stack(second), skin_references(seen), len(images) - len(found), tuple(sights))
+    first = np.stack([face.embedding for face in faces])
+    return References(first, np.stack(second), skin_references(usable), len(sights) - len(faces), tuple(sights))
 
 
 def score(
@@ -161,65 +156,6 @@ def _score_together(
         skin = skin_score(features, references.skin) if face else NO_FACE
         scores.append(Score(face is not None, float(first[i]), float(second[i]), skin, float(adherence[i]), sight))
     return scores
-
-
-def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
-    """Draw, write each picture as it comes and pass it on; what lies in ``kept`` already is not drawn again."""
-    requests = [shot.request for shot in shots]
-    places = [place_of(request, kept) for request in requests]
-    for shot, image in zip(shots, draw_missing(generator, requests, places), strict=True):
-        write_png(shot.path, image)
-        yield image
-
-
-def draw_missing(
-    generator: Generator, requests: Sequence[ImageRequest], places: Sequence[Path]
-) -> Iterator[np.ndarray]:
-    """Every request's picture, uint8 (H, W, 3) RGB, in order: read from its place, or drawn and written there."""
-    # A request that is asked for twice is drawn once: the second time its picture lies there already.
-    missing = {place: request for request, place in zip(requests, places, strict=True) if not place.exists()}
-    drawn = iter(generator.generate(list(missing.values())))
-    for place in places:
-        if place in missing and not place.exists():
-            image = next(drawn)
-            write_png(place, image)
-        else:
-            image = read_picture(place)
-        yield image
-
-
-def place_of(request: ImageRequest, kept: Path) -> Path:
-    """Where the picture of a request is kept, whatever will be made of it."""
-    return kept / f"{hash_json(_values(request))}.png"
-
-
-def _values(request: ImageRequest) -> dict[str, Any]:
-    return {name: value.as_posix() if isinstance(value, Path) else value for name, value in vars(request).items()}
-
-
-def check_can_draw(generator: Generator, shots: Iterable[Shot]) -> None:
-    """Refuse what cannot be drawn before anything is.
-
-    Raises:
-        UserError: naming an unknown mode or sampler, or a model file that is missing.
-    """
-    for request in dict.fromkeys(replace(shot.request, prompt="", seed=0) for shot in shots):
-        check_drawable(generator, request.mode, request.sampler, request.base, request.lora)
-
-
-def check_drawable(generator: Generator, mode: str, sampler: str, base: Path, lora: Path | None) -> None:
-    """Refuse settings that cannot be drawn with.
-
-    Raises:
-        UserError: naming an unknown mode or sampler, or a model file that is missing.
-    """
-    for kind, value, known in (("mode", mode, generator.modes), ("sampler", sampler, generator.samplers)):
-        if value not in known:
-            raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
-    if not base.exists():
-        raise UserError(base, "no such base model", "put it there, or name another")
-    if lora is not None and not lora.is_file():
-        raise UserError(lora, "no such LoRA file", "run `dvc repro train`")
 
 
 @dataclass(frozen=True)
@@ -289,10 +225,4 @@ def _fingerprint(worker: type, identity: str, settings: Sweep | Eval, machine: M
     named = {path for request in requests for path in (request.base, request.lora, request.reference)}
     models = sorted(path for path in named if path is not None)
     drawer = describe_drawer(worker, identity, settings, machine)
-    return hash_json([drawer, [_values(r) for r in requests], [hash_path(path) for path in models]])
-
-
-def describe_drawer(worker: type, identity: str, settings: Draw, machine: Machine) -> list[Any]:
-    """Who draws, as far as that may change a pixel; ``worker`` and ``identity`` are the generator's."""
-    code = describe_code(worker)
-    return [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]
+    return hash_json([drawer, [describe_request(r) for r in requests], [hash_path(path) for path in models]])

@@ -106,11 +106,8 @@ def _readme(name: str, profile: str, photos: bool) -> str:
 
 def _ignored(code: dict[str, Any]) -> dict[Path, str]:
     """The .gitignore of every folder that stages write to, so that no out is ever committed by mistake."""
-    outs = [
-        Path("data/photos"),
-        BATCHES,
-        *(Path(out) for stage in code["stages"].values() for out in stage.get("outs", [])),
-    ]
+    made = (Path(out) for stage in code["stages"].values() for out in stage.get("outs", []))
+    outs = [Path("data/photos"), BATCHES, *made]
     folders = dict.fromkeys((out.parent for out in outs), "") | {Path("models"): ""}
     for out in outs:
         folders[out.parent] += f"/{out.name}\n"

@@ -1,7 +1,7 @@
 """Photos that are alike: found by perceptual hashes and by embeddings, kept on one side of the split."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -9,18 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from stages.runtime.seeds import derive_seed
 
-
-def hash_distances(phashes: Sequence[str]) -> np.ndarray:
-    """Hamming distances of perceptual hashes (Zauner 2010, Implementation and Benchmarking of Perceptual Image Hashes).
-
-    Args:
-        phashes: N 64-bit hashes, 16 hexadecimal digits each.
-
-    Returns:
-        uint8 (N, N), 0..64 bits.
-    """
-    bits = np.array([int(phash, 16) for phash in phashes], dtype=np.uint64)
-    return np.bitwise_count(bits[:, None] ^ bits[None, :])
+BLOCK = 1024  # photos that are compared with all others at once; decides memory, never who is alike
 
 
 def group_duplicates(phashes: Sequence[str], digests: Sequence[str], distance: int) -> list[int]:
@@ -39,17 +28,13 @@ def group_duplicates(phashes: Sequence[str], digests: Sequence[str], distance: i
     """
     if not phashes:
         return []
-    same_bytes = np.asarray(digests)[:, None] == np.asarray(digests)[None, :]
-    return _components(same_bytes | (hash_distances(phashes) <= distance))
+    bits_N = np.array([int(phash, 16) for phash in phashes], dtype=np.uint64)
+    same_bytes_N = np.unique(np.asarray(digests), return_inverse=True)[1]
+    near = ((rows, np.bitwise_count(bits_N[rows, None] ^ bits_N[None, :]) <= distance) for rows in _blocks(len(bits_N)))
+    return _number(_join(same_bytes_N, near))
 
 
-def cosines(embeddings_ND: np.ndarray) -> np.ndarray:
-    """Cosine of every pair of unit vectors float32 (N, D): float32 (N, N), -1..1."""
-    pairs: np.ndarray = embeddings_ND @ embeddings_ND.T
-    return pairs
-
-
-def group_moments(duplicates: Sequence[int], similarity_NN: np.ndarray, least: float) -> list[int]:
+def group_moments(duplicates: Sequence[int], embeddings_ND: np.ndarray, least: float) -> list[int]:
     """Which photos are shots of one moment: what a perceptual hash loses as soon as a picture is cropped or mirrored.
 
     Measured on rendered people of the development seeds, against the plain photo: of mirror images, turns of the head
@@ -60,28 +45,56 @@ def group_moments(duplicates: Sequence[int], similarity_NN: np.ndarray, least: f
 
     Args:
         duplicates: N group numbers of ``group_duplicates``; such a group stays whole.
-        similarity_NN: cosines of image embeddings, float (N, N).
+        embeddings_ND: unit embeddings of the images, float32 (N, D).
         least: cosine from which on two photos are of one moment.
 
     Returns:
         N group numbers, counted from 0 in order of first appearance; a group is a connected component.
     """
-    same = np.asarray(duplicates)[:, None] == np.asarray(duplicates)[None, :]
-    return _components(same | (similarity_NN >= least))
+    alike = ((rows, cosine_BN >= least) for rows, cosine_BN in _cosines(embeddings_ND))
+    return _number(_join(np.asarray(duplicates), alike))
 
 
-def nearest(similarity_NN: np.ndarray) -> list[int]:
-    """The most alike other photo of each of N >= 2, the first where several are."""
-    others = similarity_NN.astype(np.float64)
-    np.fill_diagonal(others, -np.inf)
-    return [int(index) for index in others.argmax(axis=1)]
+def find_nearest(embeddings_ND: np.ndarray) -> list[tuple[int, float]]:
+    """The most alike other photo of each of N >= 2, the first where several are, and their cosine, -1..1.
+
+    Args:
+        embeddings_ND: unit embeddings of the images, float32 (N, D).
+    """
+    found = []
+    for rows, cosine_BN in _cosines(embeddings_ND):
+        inside_B = np.arange(len(cosine_BN))
+        cosine_BN[inside_B, rows.start + inside_B] = -np.inf
+        best_B = cosine_BN.argmax(axis=1)
+        found += zip(best_B.tolist(), cosine_BN[inside_B, best_B].tolist(), strict=True)
+    return found
 
 
-def _components(linked_NN: np.ndarray) -> list[int]:
-    """The connected component of each of N items, counted from 0 in order of first appearance."""
-    rows, columns = np.nonzero(linked_NN)
-    links = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=linked_NN.shape)
-    labels = connected_components(links, directed=False)[1].tolist()
+def _blocks(count: int) -> Iterator[slice]:
+    """``count`` rows in blocks: what is compared with all others is never in memory for all rows at once."""
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+
+
+def _cosines(embeddings_ND: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cosines of unit vectors, float32 (B, N), block of rows by block of rows."""
+    return ((rows, embeddings_ND[rows] @ embeddings_ND.T) for rows in _blocks(len(embeddings_ND)))
+
+
+def _join(labels_N: np.ndarray, linked: Iterable[tuple[slice, np.ndarray]]) -> np.ndarray:
+    """Connected components: labels of N items, joined by the links bool (B, N) of block after block of rows."""
+    count = len(labels_N)
+    for rows, linked_BN in linked:
+        firsts, known_N = np.unique(labels_N, return_index=True, return_inverse=True)[1:]
+        near_B, other_B = np.nonzero(linked_BN)
+        ends = (np.concatenate([np.arange(count), near_B + rows.start]), np.concatenate([firsts[known_N], other_B]))
+        links = coo_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(count, count))
+        labels_N = connected_components(links, directed=False)[1]
+    return labels_N
+
+
+def _number(labels_N: np.ndarray) -> list[int]:
+    """The labels, counted from 0 in order of first appearance."""
+    labels = labels_N.tolist()
     order = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     return [order[label] for label in labels]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.contracts.batches import APPROVED, PAGE, SCORES, Batch
+from stages.contracts.batches import APPROVED, PAGE, SCORES, Batch, index_of
 from stages.contracts.findings import gating_judge
 from stages.contracts.production import PictureRecord
 from stages.reports.findings import bullets
@@ -116,11 +116,9 @@ def _list(records: Sequence[PictureRecord], score: str) -> str:
 
 def prompt_rows(batch: Batch, records: Sequence[PictureRecord]) -> list[tuple[str, str, int, int]]:
     """Of every prompt that was drawn: its name, its text, pictures and approved ones."""
-    negative = batch.settings["negative_prompt"]
     gone, rows = {one.prompt_index for one in batch.refused}, []
     for index, wish in enumerate(batch.wishes):
-        words = (wish.prompt, negative if wish.negative_prompt is None else wish.negative_prompt)
-        own = [record for record in records if (record.origin.prompt, record.origin.negative_prompt) == words]
+        own = [record for record in records if index_of(record.file) == index]
         if index not in gone:
             rows.append((f"p{index:02d}", wish.prompt, len(own), sum(record.approved for record in own)))
     return rows

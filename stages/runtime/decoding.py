@@ -1,10 +1,11 @@
 """The bytes of a picture file become the pixels that a person sees."""
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from stages.runtime.errors import UserError
 
@@ -12,6 +13,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # Pillow would try PDF, EPS (b
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif")
 MOST_PIXELS = 120_000_000  # 360 MB of memory for each picture that is being read
 SLIVER = 32  # longer over shorter side: shrunk to a detector's input, nothing is left of the shorter one
+ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations
 CONVERT = "convert it to JPEG or PNG, or take it out"
 REPLACE = "replace or remove it"
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
@@ -23,6 +25,23 @@ def decode_picture(data: bytes, path: Path) -> np.ndarray:
     16 bits per channel become 8 by scaling. Of a phone's MPO (a JPEG with a depth map behind it) the photo is read;
     an animation is refused, for which of its frames is meant nobody knows. Embedded colour profiles are applied.
     """
+    return np.asarray(_decode(data, path, None)[0])
+
+
+def decode_small(data: bytes, path: Path, least: int) -> tuple[Image.Image, tuple[int, int]]:
+    """What is light and dark in the picture of ``decode_picture``, and the width and height that it has whole.
+
+    A JPEG's decoder can give a half, a quarter or an eighth of the picture (each pixel the mean of 4, 16 or 64) for
+    less time than the whole; it reads the file to its end all the same.  No side gets shorter than ``least`` px; other
+    formats come whole.
+
+    Returns:
+        (a picture of mode RGB whose colours may be missing, (width, height)).
+    """
+    return _decode(data, path, least)
+
+
+def _decode(data: bytes, path: Path, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     if not data:
         raise UserError(path, "not a readable picture (the file is empty)", REPLACE)
     if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
@@ -33,8 +52,11 @@ def decode_picture(data: bytes, path: Path) -> np.ndarray:
                 raise Image.DecompressionBombError
             frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
             if frames == 1:
+                whole = file.size
+                if least is not None:
+                    _draft(file, least)
                 file.load()
-                image = _upright(file)
+                image, on_its_side = _upright(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         what = f"more than {MOST_PIXELS // 1_000_000} megapixels, not decoded"
         raise UserError(path, what, "make it smaller, or remove it") from None
@@ -46,21 +68,29 @@ def decode_picture(data: bytes, path: Path) -> np.ndarray:
         raise UserError(path, f"an animation or a stack of {frames} pictures", "keep one of them as JPEG or PNG")
     if max(image.size) > SLIVER * min(image.size):
         raise UserError(path, f"{image.width}x{image.height} px is a sliver, not a photo", REPLACE)
-    return _as_rgb(image, path)
+    return _as_rgb(image, path), (whole[1], whole[0]) if on_its_side else whole
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF that cannot be parsed says nothing; viewers pass over it too
-        return image.copy()
+def _draft(file: Image.Image, least: int) -> None:
+    """Let a JPEG's decoder shrink, and leave colour out where no profile asks for it; other formats know no draft."""
+    grey = file.mode == "RGB" and not file.info.get("icc_profile")
+    file.draft("L" if grey else None, (least, least))
 
 
-def _as_rgb(image: Image.Image, path: Path) -> np.ndarray:
-    """Any mode of picture as uint8 (height, width, 3) sRGB on white."""
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The picture as its EXIF says that it was seen, and whether its sides changed places."""
+    on_its_side = False
+    with suppress(Exception):  # EXIF that cannot be parsed says nothing; viewers pass over it too
+        on_its_side = image.getexif().get(ExifTags.Base.Orientation) in ON_ITS_SIDE
+        ImageOps.exif_transpose(image, in_place=True)
+    return image, on_its_side
+
+
+def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Any mode of picture as sRGB on white."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion clips: everything but the darkest 0.4% turns white
         grey = np.rint(np.asarray(image, dtype=np.float64) / 257).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return Image.fromarray(grey).convert("RGB")
     if image.mode in ("I", "F", "LAB", "HSV"):
         raise UserError(path, f"a picture of mode {image.mode}, not of 8 or 16 bits per channel", CONVERT)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -68,7 +98,8 @@ def _as_rgb(image: Image.Image, path: Path) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
     elif image.mode == "P":
         image = image.convert("RGB")
-    return np.asarray(_to_srgb(image, "RGB").convert("RGB"))
+    image = _to_srgb(image, "RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_srgb(image: Image.Image, mode: str) -> Image.Image:

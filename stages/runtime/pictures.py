@@ -5,6 +5,7 @@ import io
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,16 +168,22 @@ def read_picture(path: Path, sha256: str | None = None) -> np.ndarray:
     return decode_picture(read_bytes(path, sha256), path)
 
 
-def write_png(path: Path, pixels_HWC: np.ndarray, text: dict[str, str] | None = None) -> None:
-    """Write uint8 (height, width, 3) RGB as PNG, atomically; ``text`` becomes iTXt entries in sorted order."""
+def encode_png(pixels_HWC: np.ndarray, text: dict[str, str] | None = None) -> bytes:
+    """uint8 (height, width, 3) RGB as a PNG file's bytes; ``text`` becomes iTXt entries in sorted order."""
     from PIL.PngImagePlugin import PngInfo
 
     info, stream = PngInfo(), io.BytesIO()
     for key, value in sorted((text or {}).items()):
         info.add_itxt(key, value)
     Image.fromarray(pixels_HWC).save(stream, format="PNG", pnginfo=info)
+    return stream.getvalue()
+
+
+def write_png(path: Path, pixels_HWC: np.ndarray, text: dict[str, str] | None = None) -> None:
+    """Write uint8 (height, width, 3) RGB as PNG, atomically; ``text`` as ``encode_png`` takes it."""
+    data = encode_png(pixels_HWC, text)
     with replacing(path) as beside:
-        beside.write_bytes(stream.getvalue())  # not by Pillow, whose errors do not say that a disk is full
+        beside.write_bytes(data)  # not by Pillow, whose errors do not say that a disk is full
 
 
 def resize(pixels_HWC: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -184,6 +191,7 @@ def resize(pixels_HWC: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def read_pictures(paths: Iterable[Path]) -> list[np.ndarray]:
-    """Read several pictures, in order."""
-    return [read_picture(path) for path in paths]
+def read_pictures(paths: Iterable[Path], workers: int = 1) -> list[np.ndarray]:
+    """Read several pictures, in order, by so many threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(read_picture, paths))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.contracts.batches import Wish
+from stages.contracts.batches import Wish, index_of
 from stages.contracts.settings import Batch
-from stages.flows.production_plan import index_of, picture_name, plan_rounds, seed_of
+from stages.flows.production_plan import picture_name, plan_rounds, seed_of
 
 BATCH = Batch(prompts=("x",), count=3)
 COUNTS = st.lists(st.none() | st.integers(1, 5), min_size=1, max_size=8)

@@ -1,4 +1,4 @@
-"""Prompts come from text, CSV, JSON, the command line or the settings; what is wrong with a file is said in one line."""
+"""Prompts come from text, CSV, JSON, the command line or settings; what is wrong with a file is said in one line."""
 
 import csv
 import io

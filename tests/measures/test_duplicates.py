@@ -1,19 +1,19 @@
 """Near-duplicates are found and kept together; the split is fair, seeded and stable."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.measures import duplicates
 from stages.measures.duplicates import (
-    cosines,
+    find_nearest,
     group_duplicates,
     group_moments,
-    hash_distances,
     holdout_size,
-    nearest,
     split_groups,
 )
 
@@ -22,11 +22,6 @@ FLAT = "0" * 16
 
 def digests(count: int) -> list[str]:
     return [hashlib.sha256(str(number).encode()).hexdigest() for number in range(count)]
-
-
-def test_distances_count_the_bits_that_differ() -> None:
-    distances = hash_distances([FLAT, "f" * 16, "0000000000000103"])
-    assert distances.tolist() == [[0, 64, 3], [64, 0, 61], [3, 61, 0]]
 
 
 def test_a_chain_of_near_duplicates_is_one_group_and_groups_are_numbered_as_they_appear() -> None:
@@ -87,16 +82,42 @@ def test_more_photos_than_there_are_cannot_be_chosen() -> None:
 
 def test_moments_join_what_embeddings_find_alike_and_keep_duplicates_whole() -> None:
     likeness = np.eye(5)
-    for a, b, cosine in ((0, 1, 0.95), (1, 2, 0.9), (3, 4, 0.89)):
+    for a, b, cosine in ((0, 1, 0.95), (1, 2, 0.901), (0, 2, 0.8), (3, 4, 0.891)):
         likeness[a, b] = likeness[b, a] = cosine
-    alone = [0, 1, 2, 3, 4]
-    assert group_moments(alone, likeness, 0.9) == [0, 0, 0, 1, 2]
-    assert group_moments(alone, likeness, 0.96) == alone
-    assert group_moments([0, 1, 2, 1, 3], likeness, 0.96) == [0, 1, 2, 1, 3]
-    assert group_moments([0, 1, 2, 1, 3], likeness, 0.89) == [0, 0, 0, 0, 0]
+    embeddings, alone = np.linalg.cholesky(likeness).astype(np.float32), [0, 1, 2, 3, 4]
+    assert group_moments(alone, embeddings, 0.9) == [0, 0, 0, 1, 2]
+    assert group_moments(alone, embeddings, 0.96) == alone
+    assert group_moments([0, 1, 2, 1, 3], embeddings, 0.96) == [0, 1, 2, 1, 3]
+    assert group_moments([0, 1, 2, 1, 3], embeddings, 0.89) == [0, 0, 0, 0, 0]
 
 
 def test_the_nearest_photo_is_another_one() -> None:
-    likeness = cosines(np.array([[1, 0], [0.6, 0.8], [0, 1], [1, 0]], dtype=np.float32))
-    assert np.allclose(likeness[0], [1, 0.6, 0, 1])
-    assert nearest(likeness) == [3, 2, 1, 0]
+    found = find_nearest(np.array([[1, 0], [0.6, 0.8], [0, 1], [1, 0]], dtype=np.float32))
+    assert [other for other, _ in found] == [3, 2, 1, 0]
+    assert np.allclose([similarity for _, similarity in found], [1, 0.8, 0.8, 1])
+
+
+def test_photos_are_grouped_the_same_whatever_lies_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    hashes = [f"{value:016x}" for value in rng.integers(0, 4000, 60)]
+    names = [str(number % 37) for number in range(60)]
+    vectors = rng.normal(size=(60, 3))
+    embeddings = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    found = []
+    for block in (1024, 60, 7, 1):
+        monkeypatch.setattr(duplicates, "BLOCK", block)
+        groups = group_duplicates(hashes, names, 1)
+        found.append((groups, group_moments(groups, embeddings, 0.98), [n for n, _ in find_nearest(embeddings)]))
+    assert found == found[:1] * 4
+    assert 1 < len(set(found[0][1])) < len(set(found[0][0])) < 60
+
+
+def test_ten_thousand_photos_need_little_memory() -> None:
+    """All pairs at once would be 800 MB for the hashes alone."""
+    others = [f"{value:016x}" for value in np.random.default_rng(0).integers(0, 2**63, 9000)]
+    tracemalloc.start()
+    groups = group_duplicates([FLAT] * 1000 + others, digests(10_000), 6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(groups)) == 9001
+    assert peak < 250e6

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pod.__main__ import main
-from pod.cycle_steps import STEPS
+from pod.cycle_steps import STEPS, CycleSettings
 from pod.ledger import read_ledger
+from pod.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [step.name for step in STEPS if not step.own]
@@ -249,6 +250,11 @@ def test_a_step_without_a_command_is_left_out(workspace: Path, capsys: pytest.Ca
     Path("my.toml").write_text(settings(commands={"health": []}))
     assert cycle(capsys)["health"]["status"] == "SKIPPED"
     assert "health" not in ran()
+
+
+def test_production_is_a_batch_of_the_settings_own_prompts() -> None:
+    commands = read_settings("cycle", CycleSettings, ROOT / "pod/pod.toml").commands
+    assert commands["batch"] == ("{python}", "-m", "stages", "batch")
 
 
 def test_bad_input_is_one_line(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

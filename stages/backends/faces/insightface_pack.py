@@ -1,10 +1,16 @@
-"""The face pack: detection, alignment and embedding as InsightFace does them, embeddings in fixed padded batches."""
+"""The face pack: detection, alignment and embedding as InsightFace does them, embeddings in fixed padded batches.
+
+Pictures are spread over the machine's threads, each network running on one: these networks are too small for several
+threads to share one picture without waiting for each other longer than they compute.
+"""
 
 import logging
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 from insightface.app import FaceAnalysis
 from insightface.utils import face_align
@@ -16,6 +22,18 @@ from stages.runtime.errors import UserError
 
 MICRO_BATCH = 8
 DETECTION_THRESHOLD = 0.5  # InsightFace's own
+
+A, B = TypeVar("A"), TypeVar("B")
+
+
+class Found(NamedTuple):
+    """The largest face of a picture."""
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+    count: int  # faces in the picture
+    crop: np.ndarray  # uint8 (side, side, 3) BGR, aligned
 
 
 class InsightFacePack:
@@ -35,7 +53,7 @@ class InsightFacePack:
         try:
             app = FaceAnalysis(
                 name=str(pack.path.resolve()), allowed_modules=["detection", "recognition"],
-                providers=providers(machine), sess_options=session_options(machine),
+                providers=providers(machine), sess_options=session_options(machine, threads=1),
             )  # fmt: skip
         except AssertionError:
             raise UserError(pack.path, "the pack has no detector", "use a pack such as buffalo_l") from None
@@ -47,40 +65,45 @@ class InsightFacePack:
         self._recogniser: Any = app.models["recognition"]
         declared = self._recogniser.input_shape[0]
         self._batch = declared if isinstance(declared, int) and declared > 0 else MICRO_BATCH
+        self._threads = machine.threads
 
     def faces(self, images: Sequence[np.ndarray]) -> list[Face | None]:
         """The largest face of each uint8 (H, W, 3) RGB picture; None where none is found."""
-        bgr = [np.ascontiguousarray(image[..., ::-1]) for image in images]
-        found = [self._largest(image) for image in bgr]
-        present = [i for i, face in enumerate(found) if face is not None]
-        crops = [self._aligned(bgr[i], found[i][1]) for i in present]
-        judged: list[Face | None] = [None] * len(bgr)
-        for i, embedding in zip(present, self._embed(crops), strict=True):
-            box, landmarks, score, count = found[i]
-            judged[i] = Face(box=box, landmarks=landmarks, score=score, embedding=embedding, count=count)
-        return judged
+        found = self._spread(self._largest, images)
+        embedded = iter(self._embed([face.crop for face in found if face is not None]))
+        return [
+            face and Face(
+                box=face.box, landmarks=face.landmarks, score=face.score, embedding=next(embedded), count=face.count
+            )
+            for face in found
+        ]  # fmt: skip
 
-    def _largest(self, bgr: np.ndarray) -> Any:
-        """(box, landmarks, score, how many faces) of the largest box; the detector letterboxes the picture itself."""
+    def _spread(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """``work`` on every item, in order, by the machine's threads."""
+        with warnings.catch_warnings():  # once, here: it changes the filters of all threads
+            warnings.simplefilter("ignore")  # of the scikit-image call that InsightFace's alignment makes
+            with ThreadPoolExecutor(self._threads) as pool:
+                return list(pool.map(work, items))
+
+    def _largest(self, image: np.ndarray) -> Found | None:
+        """The ``Found`` of the largest box, None where there is none; the detector letterboxes the picture itself."""
+        bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
         boxes, landmarks = self._detector.detect(bgr)
         if len(boxes) == 0:
             return None
         widest = int(np.argmax((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
-        box, score = boxes[widest, :4].astype(np.float32), float(boxes[widest, 4])
-        return box, landmarks[widest].astype(np.float32), score, len(boxes)
-
-    def _aligned(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the scikit-image call that InsightFace makes
-            crop: np.ndarray = face_align.norm_crop(bgr, landmarks, image_size=self._recogniser.input_size[0])
-        return crop
+        box, points = boxes[widest, :4].astype(np.float32), landmarks[widest].astype(np.float32)
+        crop = face_align.norm_crop(bgr, points, image_size=self._recogniser.input_size[0])
+        return Found(box, points, float(boxes[widest, 4]), len(boxes), crop)
 
     def _embed(self, crops: list[np.ndarray]) -> list[np.ndarray]:
         """Unit embeddings of aligned BGR crops, in batches padded to one size: one arithmetic."""
-        embedded: list[np.ndarray] = []
-        for run in batches(len(crops), self._batch):
+
+        def embed(run: range) -> np.ndarray:
             batch = [crops[i] for i in run]
             padded = batch + [batch[-1]] * (self._batch - len(batch))
             vectors = self._recogniser.get_feat(padded)[: len(batch)].astype(np.float32)
-            embedded.extend(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
-        return embedded
+            unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            return unit
+
+        return [vector for vectors in self._spread(embed, batches(len(crops), self._batch)) for vector in vectors]

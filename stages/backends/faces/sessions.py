@@ -7,10 +7,10 @@ import onnxruntime
 from stages.contracts.settings import Machine
 
 
-def session_options(machine: Machine) -> onnxruntime.SessionOptions:
-    """Quiet options with ``machine.threads`` threads."""
+def session_options(machine: Machine, threads: int | None = None) -> onnxruntime.SessionOptions:
+    """Quiet options with ``machine.threads`` threads for each run of the network, or as many as is said."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = machine.threads
+    options.intra_op_num_threads = threads or machine.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return options

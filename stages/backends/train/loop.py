@@ -34,7 +34,7 @@ class DiffusersTrainer:
         """Train; see contracts.training.Trainer."""
         train = self.settings
         self._check(examples)
-        _make_repeatable(self.machine)
+        make_repeatable(self.machine)
         check_memory(train, self.machine)
         run = Run(train, self.machine, examples)
         start = run.resume(work)
@@ -67,8 +67,9 @@ class DiffusersTrainer:
                     clock.reset()
 
 
-def _make_repeatable(machine: Machine) -> None:
+def make_repeatable(machine: Machine) -> None:
     """The same kernels every time, so that the same training gives the same bytes."""
     if machine.device.startswith("cuda"):
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # time for memory that nobody reads

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.contracts.batches import APPROVED, REJECTED, SCORES, Batch
+from stages.contracts.batches import APPROVED, REJECTED, SCORES, Batch, index_of
 from stages.contracts.production import PictureRecord
 from stages.reports.batch import (
     judged_by,
@@ -40,11 +40,10 @@ def render_batch_page(batch: Batch, records: Sequence[PictureRecord], folder: Pa
     worst = rank([record for record in records if not record.approved], score)[::-1][:SHOWN]
     places = {_place(record, folder): record.file for record in (*best, *worst, *weakest)}
     uris = {places[place]: uri for place, uri in fill_budget(list(places), BUDGET, "batch, small pictures")}
-    names = {text: name for name, text, _, _ in reversed(prompt_rows(batch, records))}
     style = read_source("page.css") + read_source("batch.css")
 
     def show(some: Sequence[PictureRecord]) -> list[dict[str, Any]]:
-        return [_card(record, score, uris.get(record.file, ""), names[record.origin.prompt]) for record in some]
+        return [_card(record, score, uris.get(record.file, "")) for record in some]
 
     means = [(name, batch.means[name]) for name in SCORES if name in batch.means]
     sections = [section for section in SECTIONS if section[0] != "weakest" or weakest]
@@ -63,11 +62,12 @@ def _place(record: PictureRecord, folder: Path) -> Path:
     return folder / (APPROVED if record.approved else REJECTED) / record.file
 
 
-def _card(record: PictureRecord, score: str, uri: str, prompt_name: str) -> dict[str, Any]:
+def _card(record: PictureRecord, score: str, uri: str) -> dict[str, Any]:
     scores = [(name_score(name), show_number(name, getattr(record.scores, name))) for name in SCORES]
     parted = [reason.partition(": ") for reason in record.reasons]
     return {
-        "uri": uri, "prompt": record.origin.text, "seed": record.origin.seed, "prompt_name": prompt_name,
+        "uri": uri, "prompt": record.origin.text, "seed": record.origin.seed,
+        "prompt_name": f"p{index_of(record.file):02d}",
         "score": show_number(score, getattr(record.scores, score)), "scores": scores, "file": record.file,
         "reasons": [(rule, rest) for rule, _, rest in parted],
     }  # fmt: skip
