@@ -22,8 +22,9 @@ from bench.results_file import append_result
 from miniature.places import VALIDATION
 from miniature.render import render, sample_identity, sample_scene
 from publish.passport.fingerprints import take_fingerprint
-from publish.passport.search import Shelf, find_copies
+from publish.passport.search import Shelf, choose_claim, find_copies
 from stages.contracts.paths import EVAL_IMAGES, REGULARIZATION, SWEEP_IMAGES
+from stages.contracts.publish_settings import Publish
 from stages.contracts.settings import read_publish
 from stages.runtime.pictures import list_pictures, read_picture
 from stages.runtime.progress import track
@@ -56,17 +57,17 @@ def rate(count: int, tries: int) -> dict[str, Any]:
 
 
 def measure_copies(
-    pictures: Sequence[np.ndarray], shelf: Shelf, least: float, tries: int, worse: dict[str, Any], *, own: bool
+    pictures: Sequence[np.ndarray], shelf: Shelf, publish: Publish, tries: int, worse: dict[str, Any], *, own: bool
 ) -> dict[str, Any]:
     """Copies of published pictures that were traced, or of foreign ones that were claimed."""
     generator, right, wrong, scores = np.random.default_rng(7), 0, 0, []
     for number in track(range(tries), "trace", tries, unit="picture"):
         row = number % len(pictures)
-        best = find_copies(copy_badly(pictures[row], generator, **worse), shelf)[0]
-        claimed = best.score >= least
-        right += claimed and own and best.row == row
-        wrong += claimed and not (own and best.row == row)
-        scores.append(best.score)
+        matches = find_copies(copy_badly(pictures[row], generator, **worse), shelf)
+        claim = choose_claim(matches, publish.trace, publish.trace_colour)
+        right += claim is not None and own and claim.row == row
+        wrong += claim is not None and not (own and claim.row == row)
+        scores.append(matches[0].score)
     spread = {
         name: round(float(np.quantile(scores, q)), 4) for name, q in (("lowest", 0), ("median", 0.5), ("highest", 1))
     }
@@ -88,8 +89,8 @@ def measure(tries: int) -> Iterator[tuple[str, Any]]:
     published = read_folder(EVAL_IMAGES / "lora")
     prints = np.stack([take_fingerprint(pixels) for pixels in published])
     shelf = Shelf(prints, np.array([round(p.shape[1] / p.shape[0], 4) for p in published]))
-    least = read_publish().trace
-    yield "threshold", least
+    publish = read_publish()
+    yield "thresholds", {"details": publish.trace, "colour": publish.trace_colour}
     yield "published", len(published)
     yield "speed", measure_speed(prints[0])
     foreign = {
@@ -98,9 +99,9 @@ def measure(tries: int) -> Iterator[tuple[str, Any]]:
         "other people, rendered": render_strangers(tries),
     }  # fmt: skip
     for name, pictures in foreign.items():
-        yield name, measure_copies(pictures, shelf, least, max(tries, len(pictures)), {}, own=False)
+        yield name, measure_copies(pictures, shelf, publish, max(tries, len(pictures)), {}, own=False)
     for name, worse in COPIES.items():
-        yield name, measure_copies(published, shelf, least, tries, worse, own=True)
+        yield name, measure_copies(published, shelf, publish, tries, worse, own=True)
 
 
 def main() -> None:

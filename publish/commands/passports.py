@@ -45,7 +45,7 @@ def trace(
     from stages.contracts.settings import read_publish
     from stages.reports.terminal import print_json
 
-    found = trace_picture(image, read_publish().trace)
+    found = trace_picture(image, read_publish())
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:

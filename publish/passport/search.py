@@ -3,11 +3,12 @@
 The copy shows a view (a rectangle) of the original.  Every rectangle of a grid is tried against every row at once by
 masked normalised cross-correlation (Padfield 2012, Masked object registration in the Fourier domain, eq. 7; here by
 matrix products, for the grid is small).  The likeliest rows are then registered and compared by their luminance between
-two blurs: what is finer is the encoder's, what is coarser is alike in all portraits, colour is what JPEG keeps worst.
+two blurs: what is finer is the encoder's, what is coarser is alike in all portraits.  JPEG keeps colour worst, so it is
+compared by itself, blurred: one person, smiling in two shirts, differs by little else.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,6 +32,8 @@ LUMINANCE = OPPONENT[0]
 # Cells; standard deviations of the two blurs.  On rendered development people and pictures of the base, at JPEG quality
 # 60, half size, 95% of each side: copies correlate by 0.984 and more, others by 0.96 and less; unblurred 0.90 and 0.96.
 FINE, ROUGH = 0.8, 3.0
+TINT = 2.0  # the same for colours
+OFF = 255  # nothing to compare
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Match:
     """The row that a picture is a copy of."""
 
     row: int
-    score: float  # correlation with it after registration, 0..1
+    score: float  # correlation of details with it after registration, 0..1
+    colour: float  # levels of 255 by which the two colour differences are off then, root mean square
     view: View
     mirrored: bool
 
@@ -88,7 +92,9 @@ def find_copies(pixels_HWC: np.ndarray, shelf: Shelf) -> list[Match]:
     matches = []
     for _, mirrored, row, view, grey, original in candidates[:REGISTERED]:
         score, registered = register(grey, original, view)
-        matches.append(Match(row, score, registered, mirrored))
+        seen = np.ascontiguousarray(pixels_HWC[:, ::-1]) if mirrored else pixels_HWC
+        off = measure_colour(seen, shelf.fingerprints[row], registered)
+        matches.append(Match(row, score, off, registered, mirrored))
     return sorted(matches, key=lambda match: (-match.score, match.row))
 
 
@@ -188,6 +194,19 @@ def compare(grey_HW: np.ndarray, original_SS: np.ndarray, view: View) -> float:
         return 0.0
     a, b = _between(original_SS[rows, columns]), _between(_sample(grey_HW, view, SIDE)[rows, columns])
     return float((a * b).sum() / max(1e-6, math.sqrt(float((a * a).sum() * (b * b).sum()))))
+
+
+def measure_colour(pixels_HWC: np.ndarray, fingerprint_SSC: np.ndarray, view: View) -> float:
+    """How far a copy's blurred colours lie from the original's where ``view`` shows it: levels, root mean square."""
+    shown = _inside(view, SIDE)
+    cells = [_sample(pixels_HWC, view, SIDE)[shown], fingerprint_SSC[shown]]
+    copy, original = (cv2.GaussianBlur(c.astype(np.float32) @ OPPONENT[1:].T, (0, 0), TINT) for c in cells)
+    return float(np.sqrt(((copy - original) ** 2).mean())) if copy.size else float(OFF)
+
+
+def choose_claim(matches: Sequence[Match], details: float, colour: float) -> Match | None:
+    """The likeliest match whose details and colours are near enough; None: the picture is none of these."""
+    return next((match for match in matches if match.score >= details and match.colour <= colour), None)
 
 
 def _between(luminance_HW: np.ndarray) -> np.ndarray:

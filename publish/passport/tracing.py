@@ -12,13 +12,14 @@ from publish.passport.containers import find_type
 from publish.passport.credentials import read_credentials
 from publish.passport.fingerprints import read_fingerprint
 from publish.passport.pictures import read_any
-from publish.passport.search import Match, Shelf, find_copies
+from publish.passport.search import Match, Shelf, choose_claim, find_copies
 from publish.passport.stamping import hash_pixels
 from stages.contracts.artifact import Closed
 from stages.contracts.lora import DATASET
 from stages.contracts.manifest import read_manifest
 from stages.contracts.paths import LORA, MANIFEST, PUBLISHED
 from stages.contracts.production import Origin
+from stages.contracts.publish_settings import Publish
 from stages.contracts.published import Published, read_published
 from stages.contracts.subject import read_subject
 from stages.runtime.errors import UserError
@@ -58,12 +59,12 @@ class Trace(Closed):
     stated: dict[str, str] = Field({}, description="what credentials say that no row of the index bears out")
 
 
-def trace_picture(path: Path, least: float, index: Path = PUBLISHED) -> Trace:
+def trace_picture(path: Path, publish: Publish, index: Path = PUBLISHED) -> Trace:
     """Find out where the picture at ``path`` comes from.
 
     Args:
         path: a picture file, whatever was done to it.
-        least: ``publish.trace``, the correlation from which on a copy is claimed.
+        publish: says how near a copy must come to be claimed.
         index: what was published.
 
     Raises:
@@ -78,17 +79,17 @@ def trace_picture(path: Path, least: float, index: Path = PUBLISHED) -> Trace:
         if row.record.pixels_sha256 == sha256:
             signed = said.get("record_sha256") == row.record_sha256
             return _walk_back(path, row, "credentials" if signed else "pixels")
-    match = find_among(pixels, rows, least)
+    match = find_among(pixels, rows, publish)
     if match is not None:
         return _walk_back(path, rows[match.row], "looks", match)
     return Trace(image=path.as_posix(), how="nothing", stated={key: str(value) for key, value in said.items()})
 
 
-def find_among(pixels_HWC: np.ndarray, rows: list[Published], least: float) -> Match | None:
+def find_among(pixels_HWC: np.ndarray, rows: list[Published], publish: Publish) -> Match | None:
     """The row that the picture is a copy of; None: of none, or its looks are not sure enough."""
     shelf = open_shelf(rows)
     matches = find_copies(pixels_HWC, shelf) if len(shelf.fingerprints) else []
-    return matches[0] if matches and matches[0].score >= least else None
+    return choose_claim(matches, publish.trace, publish.trace_colour)
 
 
 def open_shelf(rows: list[Published]) -> Shelf:

@@ -33,7 +33,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON inste
     """
     from stages.contracts.models import read_registry
     from stages.flows.models import look_at
-    from stages.reports.terminal import print_json, print_models
+    from stages.reports.models import print_models
+    from stages.reports.terminal import print_json
 
     states = [look_at(name, model).model_dump(mode="json") for name, model in read_registry().items()]
     print_json(states) if as_json else print_models(states)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.contracts.section import Fraction, Section, Url
+from stages.contracts.section import Fraction, Positive, Section, Url
 
 Reveal = Literal["minimal", "full"]
 
@@ -27,6 +27,9 @@ class Publish(Section):
     )
     trace: Fraction = Field(
         0.97, description="correlation of details from which on `pistachio trace` claims a copy by its looks"
+    )
+    trace_colour: Positive = Field(
+        10.0, description="levels of 255 by which a copy's colours may be off, root mean square, to be claimed"
     )
     trust: Path | None = Field(
         None, description="PEM file of the authorities that `pistachio inspect` believes; null: it believes nobody"

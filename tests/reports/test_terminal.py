@@ -14,6 +14,7 @@ from stages.contracts.history import Promotion
 from stages.contracts.manifest import Manifest, Summary
 from stages.contracts.scorecard import Cell, Interval, write_scorecard
 from stages.reports import terminal
+from stages.reports.models import print_models
 
 Capture = pytest.CaptureFixture[str]
 CELL = Cell(
@@ -194,7 +195,7 @@ def test_memory_is_told_in_gib_and_added_up(capsys: Capture) -> None:
 def test_models_are_listed_with_what_is_here_checked_and_pinned(capsys: Capture) -> None:
     model = {"licence": "MIT", "folder": "models/base/x", "size": 6_940_000_000, "files": 4, "pinned": 4, "present": 4,
              "verified": True}  # fmt: skip
-    terminal.print_models([
+    print_models([
         model | {"name": "all"}, model | {"name": "some", "present": 3, "verified": False, "pinned": 1},
         model | {"name": "none", "present": 0, "verified": False, "folder": "models/judges/y", "size": 12_345_678},
     ])  # fmt: skip
