@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.reports.terminal import print_line, print_table
+from stages.reports.terminal import say, print_table
 
 
 def print_models(states: Sequence[Mapping[str, Any]]) -> None:
@@ -19,4 +19,4 @@ def print_models(states: Sequence[Mapping[str, Any]]) -> None:
     print_table("", ("name", "licence", "size", "present", "verified", "in"), rows, right=("size",))
     unpinned = [state["name"] for state in states if state["pinned"] < state["files"]]
     if unpinned:
-        print_line(f"+ and files that are not pinned: {', '.join(unpinned)}")
+        say(f"+ and files that are not pinned: {', '.join(unpinned)}")

@@ -37,7 +37,8 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False, highlight=False)
 
 
-def print_line(text: str) -> None:
+def say(text: str) -> None:
+    """One line, without a console's wrapping."""
     print(" ".join(text.split()) if "\n" in text else text)
 
 
@@ -65,22 +66,22 @@ def print_artifacts() -> None:
 def print_advice(advice: Iterable[str]) -> None:
     """What photos to add, a line each."""
     for line in advice:
-        print_line(f"photos: {line}")
+        say(f"photos: {line}")
 
 
 def print_scorecard(card: Scorecard) -> None:
     """A version's grade and its main figures, what is wrong with it, and how to use it."""
-    print_line(
+    say(
         f"{card.lora_version}: grade {card.overall_grade} ({card.overall_score:.3f}), "
         f"likeness {card.likeness:.1f} of 100, similarity {card.face_similarity_mean:.3f}, "
         f"passed {card.face_similarity_pass:.0%}, run {card.run_id}"
     )
     if card.comes_from_elsewhere:
-        print_line(f"what it was trained on: {card.lora_dataset}; likeness may flatter, for it may know the holdout photos")
+        say(f"what it was trained on: {card.lora_dataset}; likeness may flatter, for it may know the holdout photos")
     for flag in card.raised_flags():
-        print_line(f"{flag.name.replace('_', ' ')}: {flag.says}")
+        say(f"{flag.name.replace('_', ' ')}: {flag.says}")
     best = card.best_config
-    print_line(
+    say(
         f"use {best.lora} with strength {best.strength:g}, guidance {best.guidance:g}, "
         f"sampler {best.sampler}, mode {best.mode}"
     )
@@ -90,7 +91,7 @@ def print_comparison(comparison: Comparison) -> None:
     """The recommendation, in one line."""
     against = f" against {comparison.baseline.name}" if comparison.baseline else ""
     advice = comparison.recommendation
-    print_line(f"{comparison.candidate.name}{against}: {advice.action}. {advice.reason}")
+    say(f"{comparison.candidate.name}{against}: {advice.action}. {advice.reason}")
 
 
 def print_verdicts(comparison: Comparison) -> None:
@@ -119,7 +120,7 @@ def print_verdicts(comparison: Comparison) -> None:
 def print_replica(folder: Path, number: int, of: int, *, known: bool) -> None:
     """One replica's main figures."""
     card = read_scorecard(folder / paths.SCORECARD.name)
-    print_line(
+    say(
         f"replica {number} of {of}{' (was there)' if known else ''}: likeness {card.likeness:.1f} of 100, second judge "
         f"{card.second_likeness:.1f}, adherence {card.prompt_adherence_mean:.3f}, in {folder.as_posix()}"
     )
@@ -128,28 +129,28 @@ def print_replica(folder: Path, number: int, of: int, *, known: bool) -> None:
 def print_promotion(folder: Path, row: Promotion, pictures: int, licences: dict[str, str], tag: str) -> None:
     """What a promotion wrote, under which licences it was judged, and what to do next."""
     grade = f"grade {row.overall_grade} ({row.overall_score:.3f})"
-    print_line(f"{row.name}: {grade}, {pictures} pictures, in {folder.as_posix()}")
+    say(f"{row.name}: {grade}, {pictures} pictures, in {folder.as_posix()}")
     if row.lora_dataset not in ("", row.dataset_manifest_sha256):
-        print_line(f"what it was trained on: {row.lora_dataset}; its likeness may flatter")
+        say(f"what it was trained on: {row.lora_dataset}; its likeness may flatter")
     for objection in row.overruled:
-        print_line(f"overruled: {objection} (why: {row.why})")
+        say(f"overruled: {objection} (why: {row.why})")
     for who, licence in sorted(licences.items()):
         drawn = who == "base" or who.startswith("conditioning")
-        print_line(
+        say(
             f"drawn {'by the base' if who == 'base' else f'with {who}'}: {licence}"
             if drawn
             else f"judged by {who}: {licence}"
         )
-    print_line(f"declared use: {row.use} (promotion.use)")
+    say(f"declared use: {row.use} (promotion.use)")
     if tag:
-        print_line(tag)
-    print_line(f"next: git add {folder.as_posix()} {paths.HISTORY.as_posix()} and commit; then compare.baseline: {row.name}")
+        say(tag)
+    say(f"next: git add {folder.as_posix()} {paths.HISTORY.as_posix()} and commit; then compare.baseline: {row.name}")
 
 
 def print_history(rows: list[Promotion]) -> None:
     """Every promotion, oldest first."""
     if not rows:
-        print_line("nothing was promoted yet: pistachio promote NAME")
+        say("nothing was promoted yet: pistachio promote NAME")
         return
     cells = [
         (r.name, f"{r.promoted_at:%Y-%m-%d %H:%M}", r.overall_grade, f"{r.overall_score:.3f}",
@@ -179,25 +180,25 @@ def print_scores(scores: Any) -> None:
     ]
     print_table("", ("picture", "similarity", "passed"), rows, right=("similarity",))
     if scores.references_without_face:
-        print_line(f"no face in the references {', '.join(scores.references_without_face)}: left out")
-    print_line(
+        say(f"no face in the references {', '.join(scores.references_without_face)}: left out")
+    say(
         f"{len(scores.pictures)} pictures against {scores.references} references: "
         f"similarity {scores.similarity_mean:.3f}, passed {scores.pass_rate:.1%} (>= {scores.threshold:g}), "
         f"face found {scores.detection_rate:.1%}"
     )
-    print_line(f"face pack's licence: {scores.licence}")
+    say(f"face pack's licence: {scores.licence}")
 
 
 def print_summary(manifest: Manifest, output: Path) -> None:
     """A dataset at a glance."""
     summary = manifest.summary
-    print_line(
+    say(
         f"{output}: {summary.total_images} photos ({summary.train_images} train, {summary.holdout_images} holdout), "
         f"{summary.unique_captions} different captions, {len(summary.duplicates)} groups of near-duplicates, "
         f"{len(summary.moments)} moments with several pictures"
     )
     for warning in summary.warnings:
-        print_line(f"warning: {warning}")
+        say(f"warning: {warning}")
     print_advice(summary.advice)
 
 
@@ -260,7 +261,7 @@ def print_difference(difference: Any) -> None:
     rows += [("split", c.filename, c.before, c.after) for c in difference.moved]
     rows += [("grouped with", c.filename, c.before, c.after) for c in difference.regrouped]
     if not rows:
-        print_line("the same dataset")
+        say("the same dataset")
         return
     print_table("", ("change", "what", "before", "after"), rows)
 
@@ -276,9 +277,9 @@ def print_proof(
         for name in names
     ]  # fmt: skip
     print_table("", ("artifact", "undisturbed", "killed and resumed", ""), rows)
-    print_line(f"killed after step {', '.join(map(str, killed))}; resumed at step {', '.join(map(str, resumed)) or 'none'}")
+    say(f"killed after step {', '.join(map(str, killed))}; resumed at step {', '.join(map(str, resumed)) or 'none'}")
     same = undisturbed == after
-    print_line("resume is exact on this machine" if same and resumed else "resume is NOT proven on this machine")
+    say("resume is exact on this machine" if same and resumed else "resume is NOT proven on this machine")
 
 
 def print_memory(parts: Mapping[str, int]) -> None:
