@@ -24,8 +24,8 @@ class Pace:
     def __init__(self, record: Path, steps: int) -> None:
         self.record, self.steps = record, steps
         self.seen: dict[str, Any] = {"lora": {}, "batches": [], "tokens": [], "losses": []}
-        self.left, self.losses, self.start = steps, [], time.perf_counter()
-        self.watching = True
+        self.losses: list[float] = []
+        self.left, self.start, self.watching = steps, time.perf_counter(), True
 
     def end_step(self, loss: float) -> None:
         """A step is done."""
@@ -67,15 +67,21 @@ def watch(pace: Pace) -> None:
         if pace.watching:
             pace.seen["batches"][-1].append(named["added_cond_kwargs"]["time_ids"].float().clone())
             if not pace.seen["lora"]:
-                pace.seen["lora"] = {n: p.detach().float().clone() for n, p in self.named_parameters() if p.requires_grad}
+                pace.seen["lora"] = {
+                    n: p.detach().float().clone() for n, p in self.named_parameters() if p.requires_grad
+                }
         return forward(self, *rest, **named)
 
     def see_step(self: Any, values: dict[str, float], *rest: Any, **named: Any) -> None:
         log(self, values, *rest, **named)
         pace.end_step(values["train_loss"])
 
-    DDPMScheduler.add_noise, CLIPTextModel.forward, Accelerator.log = see_noise, see_tokens, see_step
-    UNet2DConditionModel.forward = see_lora
+    places: tuple[tuple[Any, str, Any], ...] = (
+        (DDPMScheduler, "add_noise", see_noise), (CLIPTextModel, "forward", see_tokens),
+        (UNet2DConditionModel, "forward", see_lora), (Accelerator, "log", see_step),
+    )  # fmt: skip
+    for kind, name, seeing in places:
+        setattr(kind, name, seeing)
 
 
 def main() -> None:

@@ -58,7 +58,12 @@ def sdxl() -> Shape:
 
 def toy() -> Shape:
     """The same parts, small enough for a test."""
-    narrow: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "projection_dim": 32}
+    narrow: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "projection_dim": 32,
+    }
     unet = sdxl().unet | {
         "block_out_channels": [32, 64], "attention_head_dim": [2, 4], "layers_per_block": 1,
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
@@ -127,12 +132,15 @@ def random_weights(shape: Shape, device: torch.device, dtype: torch.dtype | None
     def open_random(_folder: Path, asked: torch.dtype) -> StableDiffusionXLPipeline:
         return build_pipeline(shape, dtype or asked, device)
 
-    usual = training.open_pipeline, drawing.open_pipeline
-    training.open_pipeline = drawing.open_pipeline = open_random
+    places: tuple[Any, ...] = (training, drawing)
+    usual = training.open_pipeline
+    for place in places:
+        place.open_pipeline = open_random
     try:
         yield
     finally:
-        training.open_pipeline, drawing.open_pipeline = usual
+        for place in places:
+            place.open_pipeline = usual
 
 
 def write_folder(folder: Path, shape: Shape) -> Path:

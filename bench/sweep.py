@@ -54,7 +54,7 @@ def write_loras(folder: Path) -> tuple[Path, Path]:
 
 def list_shots(lora: Path, folder: Path) -> list[Shot]:
     """Every picture, cell by cell, as the sweep stage asks for them."""
-    shots = []
+    shots: list[Shot] = []
     for (strength, guidance), look, seed in product(product(STRENGTHS, GUIDANCES), LOOKS, SEEDS):
         prompt = f"a woman, {look}, room background, portrait, daylight light"
         request = ImageRequest(
@@ -88,7 +88,9 @@ class Loop:
     def __init__(self, folder: Path, lora: Path) -> None:
         self.folder, self.lora = folder / "loop", lora
         self.folder.mkdir()
-        self.pipeline = StableDiffusionXLPipeline.from_pretrained(BASE, torch_dtype=torch.float32, add_watermarker=False)
+        self.pipeline = StableDiffusionXLPipeline.from_pretrained(
+            BASE, torch_dtype=torch.float32, add_watermarker=False
+        )
         self.pipeline.scheduler = DDIMScheduler.from_config(self.pipeline.scheduler.config)
         self.pipeline.set_progress_bar_config(disable=True)
 
@@ -112,7 +114,10 @@ class Loop:
 def differ(known: dict[str, float], ours: list[np.ndarray], theirs: list[np.ndarray]) -> str:
     """What is wrong with the pairs; how far they are apart is remembered in ``known``."""
     apart = [np.abs(a.astype(int) - b) for a, b in zip(ours, theirs, strict=True)]
-    known["mean_levels"], known["largest_level"] = max(float(a.mean()) for a in apart), max(float(a.max()) for a in apart)
+    known["mean_levels"], known["largest_level"] = (
+        max(float(a.mean()) for a in apart),
+        max(float(a.max()) for a in apart),
+    )
     near = known["mean_levels"] <= MEAN_LEVELS and known["largest_level"] <= LARGEST_LEVEL
     return "" if near else f"pictures are {known} apart"
 
