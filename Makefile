@@ -69,8 +69,9 @@ rebaseline: $(READY)  ## run v2 and v3 of the persona anew and record both: make
 	@test -n "$(WHY)" || { echo 'error: say why: make rebaseline WHY="one sentence"'; exit 2; }
 	@$(BIN)/python -m miniature.rebaseline "$(WHY)"
 
-screenshots: $(READY)  ## photograph metrics/report.html for docs/ (needs Chromium)
+screenshots: $(READY)  ## photograph metrics/report.html and the review for docs/ (needs Chromium)
 	@$(BIN)/python tests/screenshots.py metrics/report.html docs
+	@PYTHONPATH=$(CURDIR) $(BIN)/python tests/review_screenshots.py docs
 
 clean:  ## remove the virtual environment and every cache of this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

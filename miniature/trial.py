@@ -28,6 +28,7 @@ from miniature.figures import weights_sha256
 from miniature.persona import persona, write_photos
 from miniature.places import DEVELOPMENT, PERSONA, cache_folder
 from miniature.render import Identity, mix_identities
+from stages.contracts.paths import SUBJECT
 from stages.contracts.scorecard import Scorecard, read_scorecard
 from stages.measures.bootstrap import cluster_interval
 from stages.runtime.files import write_json
@@ -66,6 +67,7 @@ def make_workspace(identity: str, params: dict[str, Any]) -> Path:
     if not (folder / "params.yaml").exists():
         write_photos(folder / "data" / "photos", *find_person(identity))
         (folder / "miniature").symlink_to(ROOT / "miniature")
+        shutil.copyfile(ROOT / SUBJECT, folder / SUBJECT)  # of nobody: they are all drawn
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return folder
 

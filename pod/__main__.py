@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pod.errors import PodError
+from pod.errors import PodError, disk_error
 
 COMMANDS = {
     "startup": "pod.startup",
@@ -46,6 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(words[0], words[1:])
     except PodError as error:
         print(f"error: {error.line}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        told = disk_error(error)
+        if told is None:
+            raise
+        print(f"error: {told.line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
+from pod.amounts import amount, count
 from pod.errors import PodError
 from pod.files import read_json
 from pod.idle import stop_when_idle
@@ -49,15 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=actions, default="report", help="default: report")
     parser.add_argument("words", nargs="*", metavar="ACTIVITY -- COMMAND", help="of run")
     parser.add_argument("--activity", default="", help="of start: what is paid for")
-    parser.add_argument("--pid", type=int, help="of start and stop: the process that is paid for")
+    parser.add_argument("--pid", type=count, help="of start and stop: the process that is paid for")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--session", help="of stop: which one; default the newest that was begun by hand")
     which.add_argument("--lost", action="store_true", help="of stop: all whose process or machine is gone")
     parser.add_argument("--note", default="", help="of stop: why it did not end well")
     parser.add_argument("--ledger", type=Path, help="default: PISTACHIO_COST, else [cost] ledger")
-    parser.add_argument("--batch-report", type=Path, help="of report: JSON with the number 'accepted'")
     parser.add_argument(
-        "--idle-stop", type=float, metavar="MIN", help="run [cost] idle_stop after so many idle minutes"
+        "--batch-report", type=Path, help="of report: JSON with the number 'accepted'; begun: since when"
+    )
+    parser.add_argument(
+        "--idle-stop", type=amount, metavar="MIN", help="run [cost] idle_stop after so many idle minutes"
     )
 
 
@@ -74,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         case "stop":
             rows = _stop(meter, arguments)
         case "run":
-            return _run(meter, arguments.words)
+            return _run(meter, arguments.words, arguments.config)
         case _:
             rows = report(meter, arguments.batch_report)
     return print_table(rows, arguments.json)
@@ -107,11 +110,11 @@ def _stop(meter: Meter, arguments: argparse.Namespace) -> list[Row]:
     return [_told(ended)]
 
 
-def _run(meter: Meter, words: Sequence[str]) -> int:
+def _run(meter: Meter, words: Sequence[str], config: Path | None) -> int:
     if len(words) < 2:
         raise PodError("cost run", "no command", "cost run repro -- dvc repro")
     close_lost(meter.ledger, meter.heartbeat)
-    env = meter.places.activated() | {VARIABLE: str(meter.ledger.resolve())}
+    env = meter.places.activated(config) | {VARIABLE: str(meter.ledger.resolve())}
     with metered(meter, words[0]):
         try:
             return subprocess.call(list(words[1:]), env=env)
@@ -162,7 +165,7 @@ def report(meter: Meter, batch: Path | None = None, now: float | None = None) ->
         rows.append(Row(PASS, name, f"{money} $, {seconds / 3600:.2f} h, {len(own)} sessions", numbers=numbers))
     total = sum(exact.values(), Fraction(0))
     rows.append(Row(PASS, "total", f"{cents(total)} $", numbers={"usd": str(cents(total))}))
-    rows += _per_lora(sessions, total) + _per_picture(meter, batch, exact)
+    rows += _per_lora(sessions, total) + _per_picture(meter, batch, charges)
     return rows + _warn_open(sessions)
 
 
@@ -179,10 +182,16 @@ def _per_lora(sessions: Sequence[Session], total: Fraction) -> list[Row]:
     return [Row(PASS, "per LoRA", f"{each} $, everything over {trained} trainings", numbers={"usd": str(each)})]
 
 
-def _per_picture(meter: Meter, batch: Path | None, exact: dict[str, Fraction]) -> list[Row]:
-    """What drawing cost per picture that was accepted: a batch's report, else the scorecard's passed pictures."""
-    accepted, source = _accepted(batch or meter.places.at(Path("metrics/scorecard.json")))
-    activity = next((name for name in DRAWN if exact.get(name)), None)
+def _per_picture(meter: Meter, batch: Path | None, charges: Sequence[Charge]) -> list[Row]:
+    """What drawing cost per picture that was accepted: a batch's report, else the scorecard's passed pictures.
+
+    Of a batch that says when it was begun, only sessions count that were open then or later.
+    """
+    path = batch or meter.places.at(Path("metrics/scorecard.json"))
+    accepted, source = _accepted(path)
+    own = [c for c in charges if c.session.end is None or c.session.end >= _begun(path)]
+    exact = {name: _spent(own, name) for name in DRAWN}
+    activity = next((name for name in DRAWN if exact[name]), None)
     if batch is not None and accepted is None:
         raise PodError(batch, "does not say how many pictures were accepted", "JSON with the number 'accepted'")
     if not accepted or activity is None:
@@ -190,6 +199,13 @@ def _per_picture(meter: Meter, batch: Path | None, exact: dict[str, Fraction]) -
     each = cents(exact[activity] / accepted)
     detail = f"{each} $, {activity} over {accepted} pictures ({source})"
     return [Row(PASS, "per accepted image", detail, numbers={"usd": str(each), "accepted": accepted})]
+
+
+def _begun(path: Path) -> str:
+    """When the work of a report began, as the ledger writes times; empty, before everything, where it does not say."""
+    found = read_json(path)
+    begun = found.get("begun") if isinstance(found, dict) else None
+    return begun if isinstance(begun, str) else ""
 
 
 def _accepted(path: Path) -> tuple[int | None, str]:

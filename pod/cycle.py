@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from pod.amounts import amount, count
 from pod.bounded import OutOfTime, Running, group_lives, last_line
 from pod.cycle_own import StepFailed, commit, read_verdict
 from pod.cycle_steps import STEPS, CycleSettings, Memory, Step, check_commands, command_of, fingerprint
@@ -37,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     first.add_argument("--dry-run", action="store_true", help="say what would run, and why")
     first.add_argument("--fresh", action="store_true", help="forget what was done, and the failures")
     parser.add_argument("--run-production", action="store_true", help="run the step batch, too")
-    parser.add_argument("--max-hours", type=float, help="of paid time since the run began")
-    parser.add_argument("--max-usd", type=float, help="dollars since the run began; 0: no limit")
-    parser.add_argument("--max-failures", type=int, help="failed attempts after which it refuses to go on")
+    parser.add_argument("--max-hours", type=amount, help="of paid time since the run began")
+    parser.add_argument("--max-usd", type=amount, help="dollars since the run began; 0: no limit")
+    parser.add_argument("--max-failures", type=count, help="failed attempts after which it refuses to go on")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise PodError("--max-usd", f"no rate is known for GPU {meter.gpu}", "add it to [cost.rates]")
     tell = (lambda row: None) if arguments.json else print_row
     memory = Memory(places.at(places.logs) / FOLDER)
-    cycle = Cycle(places, settings, meter, memory, arguments.run_production, tell)
+    cycle = Cycle(places, settings, meter, memory, arguments.run_production, tell, arguments.config)
     if arguments.dry_run:
         return print_table(cycle.plan(), arguments.json)
     with locked(places.at(places.state) / "cycle.lock", "a cycle"):
@@ -82,6 +83,7 @@ class Cycle:
     memory: Memory
     production: bool
     tell: Callable[[Row], None]
+    config: Path | None = None
 
     def plan(self) -> list[Row]:
         """What would run, and why."""
@@ -185,7 +187,7 @@ class Cycle:
 
     def _command(self, step: Step, command: tuple[str, ...], left: float, bound: str) -> str:
         log = self.memory.log(step.name)
-        env = self.places.activated() | {VARIABLE: str(self.meter.ledger.resolve())}
+        env = self.places.activated(self.config) | {VARIABLE: str(self.meter.ledger.resolve())}
         try:
             running = Running(command, self.places.workspace, log, env)
         except OSError as error:

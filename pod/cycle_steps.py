@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -55,9 +54,7 @@ STEPS = (
 
 def command_of(step: Step, settings: CycleSettings, places: Places) -> tuple[str, ...]:
     """The step's command; ``{python}`` is the workspace's Python, or this one where it has none."""
-    python = places.at(places.python)
-    named = str(python.absolute()) if python.is_file() else sys.executable
-    return tuple(named if word == "{python}" else word for word in settings.commands.get(step.name, ()))
+    return tuple(places.interpreter if word == "{python}" else word for word in settings.commands.get(step.name, ()))
 
 
 def check_commands(settings: CycleSettings) -> None:

@@ -115,7 +115,7 @@ def listen(command: list[str], timeout: float = 120.0, cwd: Path | None = None) 
 
 def admit(python: str, workspace: Path) -> Patient:
     """Everything that the checks look at, gathered once."""
-    patient = Patient(python, workspace)
+    patient = Patient(python, workspace, cards=cards())
     wanted = {**NEEDED, **{module: module for module in WHERE_THERE.values()}}
     _, said, error = listen([python, "-c", PROBE, json.dumps(wanted)], timeout=600)
     told = [json.loads(line) for line in said.splitlines() if line.startswith(('{"found"', '{"module"'))]
@@ -130,7 +130,6 @@ def admit(python: str, workspace: Path) -> Patient:
     if patient.constraints:
         for name, version in re.findall(r"^([\w.-]+)==([\w.+!-]+)", patient.constraints.read_text(), re.M):
             patient.pins[name.lower().replace("_", "-")] = version
-    patient.cards = cards()
     return patient
 
 
@@ -221,10 +220,8 @@ def fault_of_torch(patient: Patient) -> tuple[str, str]:
         why = f"machine.device of the profile is {patient.device}, but torch {said['version']} is built for the CPU"
         return why, "make TORCH_INDEX=https://... setup with CUDA builds, or the CPU's: dvc exp run -S profile=mini"
     if driver and int(major) > int(driver.split(".")[0]):
-        return (
-            f"is built for CUDA {cuda}, the driver knows {driver}",
-            "rent a pod with a newer driver, or an older torch",
-        )
+        why = f"is built for CUDA {cuda}, the driver knows {driver}"
+        return why, "rent a pod with a newer driver, or an older torch"
     if not patient.cards or not said.get("works"):
         return f"for CUDA {cuda} finds no card", "rent a pod with a GPU, or see why nvidia-smi is silent"
     if runtime and runtime.split(".")[0] != major:
@@ -240,8 +237,8 @@ def check_libraries(patient: Patient) -> Iterator[Finding]:
             ctypes.CDLL(library)
         except OSError:
             missing.append(library)
-    packages = ["apt-get", "install", "-y", *(LIBRARIES[name] for name in missing)]
-    repair = packages if missing else patient.install("opencv-python", anew=True)
+    system = ["apt-get", "install", "-y", *(LIBRARIES[name] for name in missing)]
+    repair = system if missing else patient.install("opencv-python", anew=True)
     what = f"OpenCV cannot be loaded: {error}" + f"; not there: {', '.join(missing)}" * bool(missing)
     yield Finding("FAIL", "system libraries", what, [repair]) if error else Finding("PASS", "OpenCV", "loads")
 

@@ -2,10 +2,11 @@
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pod import doctor
 from pod.doctor_weights import check_pack, memory_check
+from pod.errors import PodError
 from pod.settings import Places, read_settings
 from pod.table import FAIL, Row, print_table
 
@@ -22,8 +23,9 @@ def run_in_pod(arguments: argparse.Namespace) -> int:
     places = read_settings("pod", Places, arguments.config)
     settings = read_settings("doctor", Doctor, arguments.config)
     workspace = arguments.workspace or places.workspace
-    own = workspace / places.python
-    python = arguments.python or (str(own.absolute()) if own.exists() else sys.executable)
+    if not workspace.is_dir():
+        raise PodError(workspace, "there is no such folder", "name the workspace")
+    python = arguments.python or replace(places, workspace=workspace).interpreter
     checks = (check_pack, memory_check(settings.vram_gib))
     findings = doctor.examine(python, workspace, checks)
     if arguments.fix and any(finding.status == FAIL for finding in findings):

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
@@ -37,10 +37,15 @@ def gather_workspace(workspace: Path, settings: BackupSettings) -> dict[str, Sou
     """The files that ``keep`` names, by their name in the archive.  A link that leaves the workspace is refused.
 
     Raises:
-        PodError: for such a link.
+        PodError: for such a link, or a pattern that leaves it.
     """
     root, found = workspace.resolve(), {}
     for pattern in settings.keep:
+        parts = PurePosixPath(pattern).parts
+        if not parts or ".." in parts or PurePosixPath(pattern).is_absolute() or PureWindowsPath(pattern).drive:
+            raise PodError(
+                "backup.keep", f"{pattern!r} names nothing inside the workspace", "such as conf or metrics/*"
+            )
         for path in sorted(workspace.glob(pattern)):
             for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
                 if any(PurePosixPath(file.name).match(left) for left in settings.leave):

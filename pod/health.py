@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pod import comfyui, machine
+from pod.amounts import amount
 from pod.database import find_fault
 from pod.errors import PodError
 from pod.models import Seen
@@ -38,7 +39,7 @@ class Health:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pod health`."""
-    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="look until everything passes")
+    parser.add_argument("--wait", type=amount, default=0.0, metavar="SECONDS", help="look until everything passes")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,8 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     places = read_settings("pod", Places, arguments.config)
     settings = read_settings("health", Health, arguments.config)
     startup = read_settings("startup", Startup, arguments.config)
-    if arguments.wait < 0:
-        raise PodError("--wait", f"{arguments.wait} is no number of seconds")
     return print_table(wait_for(places, settings, startup, arguments.wait), arguments.json)
 
 

@@ -78,7 +78,8 @@ def read_ledger(path: Path) -> list[Session]:
             found = Session(**json.loads(line))
             read_time(found.start)
             read_time(found.end or found.start)
-            Decimal(found.rate_per_hr)
+            if not Decimal(found.rate_per_hr).is_finite():
+                raise ValueError(f"rate {found.rate_per_hr}")
         except (ValueError, TypeError, ArithmeticError) as error:
             if number == len(lines):  # no line break after it: torn
                 continue

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,17 @@ def run(command: Sequence[str], log: Path, cwd: Path | None = None, timeout: flo
         last = " | ".join(line for line in said.splitlines() if line.strip())[-400:]
         raise PodError(" ".join(command[:6]), f"ended with code {code}: {last}", f"see {log}")
     return said
+
+
+def find_program(word: str, folder: Path, path: str) -> None:
+    """See that a program is there before it is started in ``folder``; ``path``: its PATH.
+
+    Raises:
+        PodError: when it is not.
+    """
+    there = (folder / word).is_file() if Path(word).parts[1:] else shutil.which(word, path=path)
+    if not there:
+        raise PodError(word, "is not there, or no program", "python -m pod startup, or mend the command")
 
 
 def end_leftovers(log: Path, grace: float = 10.0) -> int:

@@ -1,13 +1,16 @@
 """Settings of the pod: pod.toml beside this file, and over it the owner's own (--config, else PISTACHIO_POD)."""
 
 import os
+import sys
 import tomllib
 import types
 import typing
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+from pod.amounts import is_amount
 from pod.errors import PodError
 
 T = TypeVar("T")
@@ -28,14 +31,33 @@ class Places:
     state: Path  # pid files, stamps, locks
     logs: Path
 
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.comfyui_url)
+            right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise PodError("pod.comfyui_url", f"{self.comfyui_url!r} is no address", "http://127.0.0.1:8188")
+
     def at(self, path: Path) -> Path:
         """``path`` as the workspace sees it."""
         return self.workspace / path
 
-    def activated(self) -> dict[str, str]:
-        """The environment in which the workspace's programs come first, as after `activate` (stages say `python`)."""
-        folder = self.at(self.python).parent.absolute()
-        return os.environ | {"PATH": os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])}
+    @property
+    def interpreter(self) -> str:
+        """The workspace's Python, or this one where it has none."""
+        own = self.at(self.python).absolute()
+        return str(own) if own.is_file() else sys.executable
+
+    def activated(self, config: Path | None = None) -> dict[str, str]:
+        """The environment in which the workspace's programs come first, as after `activate` (stages say `python`).
+
+        With ``config`` the programs read the same settings.
+        """
+        path = os.pathsep.join([str(Path(self.interpreter).parent), os.environ.get("PATH", os.defpath)])
+        named = _owner_s(config)
+        return os.environ | {"PATH": path} | ({VARIABLE: str(named.absolute())} if named else {})
 
 
 def read_settings(name: str, kind: type[T], config: Path | None = None) -> T:
@@ -50,14 +72,22 @@ def read_settings(name: str, kind: type[T], config: Path | None = None) -> T:
         if unknown := sorted(set(found) - set(TABLES)):
             raise PodError(path, f"no table [{unknown[0]}]", f"known: {', '.join(TABLES)}")
         table = found.get(name, {})
+        if name == "pod" and path != DEFAULTS and isinstance(table.get("workspace"), str):
+            # a step that is started in the workspace must find the same one
+            table = table | {"workspace": str(path.absolute().parent / Path(table["workspace"]).expanduser())}
         _build(kind, table, f"{path}: {name}", partly=True)
         values = _merged(values, table)
     built = _build(kind, values, name)
     return typing.cast(T, built)
 
 
+def _owner_s(config: Path | None) -> Path | None:
+    """The owner's own file, where there is one."""
+    return config or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+
+
 def _files(config: Path | None) -> list[Path]:
-    named = config or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    named = _owner_s(config)
     return [DEFAULTS, *([named] if named else [])]
 
 
@@ -89,23 +119,25 @@ def _build(kind: Any, value: Any, where: str, partly: bool = False) -> Any:
     missing = [k for k, f in known.items() if k not in value and f.default is MISSING and f.default_factory is MISSING]
     if missing and not partly:
         raise PodError(f"{where}.{missing[0]}", "is missing")
-    built = {key: _convert(hints[key], item, f"{where}.{key}") for key, item in value.items()}
+    built = {key: _convert(hints[key], item, f"{where}.{key}", partly) for key, item in value.items()}
     return None if partly else kind(**built)
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the type that a field is annotated with."""
+def _convert(hint: Any, value: Any, where: str, partly: bool = False) -> Any:
+    """``value`` as the type that a field is annotated with; ``partly``: what is missing in a table is no fault yet."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return _convert(next(kind for kind in arguments if kind is not type(None)), value, where)
+        return _convert(next(kind for kind in arguments if kind is not type(None)), value, where, partly)
     if is_dataclass(hint):
-        return _build(hint, value, where)
+        return _build(hint, value, where, partly)
     if origin is tuple and isinstance(value, list):
         return tuple(_convert(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _convert(arguments[1], item, f"{where}.{key}", partly) for key, item in value.items()}
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
+    if isinstance(value, int | float) and not is_amount(value):
+        raise PodError(where, f"{value!r} is no number from 0 on")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):

@@ -26,7 +26,7 @@ from pod.errors import PodError
 from pod.files import locked, sha256_file
 from pod.health import Health, find_lora, wait_for
 from pod.models import Seen, bring
-from pod.processes import end_leftovers, start_service, stop_service, tail
+from pod.processes import end_leftovers, find_program, start_service, stop_service, tail
 from pod.processes import run as run_helper
 from pod.repositories import place
 from pod.settings import Places, read_settings
@@ -34,6 +34,7 @@ from pod.startup_settings import CODE, Startup
 from pod.table import FAIL, PASS, RAN, SKIPPED, Row, exit_code, print_row, print_table
 
 Outcome = tuple[str, str]
+IN_COMFYUI = ("nodes", "models", "lora", "database", "server")
 
 
 @dataclass
@@ -101,6 +102,8 @@ def _take(name: str, pod: Pod, quiet: bool) -> bool:
     """Take one step; whether the next may follow."""
     began, count = time.monotonic(), len(pod.rows)
     try:
+        if name in IN_COMFYUI and not pod.comfyui.is_dir():  # what a step puts there would keep git from cloning it
+            raise PodError(pod.comfyui, "there is no ComfyUI", "python -m pod startup --only comfyui")
         for row in STEPS[name](pod):
             pod.rows.append(row)
             if not quiet:
@@ -183,8 +186,7 @@ def _models(pod: Pod) -> list[Row]:
 
 
 def _weights(pod: Pod) -> Row:
-    python = str(pod.places.at(pod.places.python).absolute())
-    command = [python, "-m", "stages", "models", "get", "--profile", pod.settings.profile]
+    command = [pod.places.interpreter, "-m", "stages", "models", "get", "--profile", pod.settings.profile]
     said = run_helper(command, pod.log, pod.places.workspace).splitlines()
     new = [line for line in said if ": is here" not in line and line.strip()]
     name = f"weights of {pod.settings.profile}"
@@ -226,6 +228,7 @@ def _server(pod: Pod) -> list[Row]:
         stop_service(lock)
     elif comfyui.answers(places.comfyui_url):
         return [Row(SKIPPED, "server", f"{places.comfyui_url} answers; started by somebody else, so left alone")]
+    command = comfyui_command(places, pod.settings)
     if pod.settings.supervise:
         words = [
             sys.executable,
@@ -238,7 +241,7 @@ def _server(pod: Pod) -> list[Row]:
         start_service(watch, words, log, places.workspace, {"PYTHONPATH": str(CODE)})
     else:
         log = comfyui.log_of(places)
-        start_service(lock, comfyui_command(places, pod.settings), log, pod.comfyui)
+        start_service(lock, command, log, pod.comfyui)
     _await_answer(pod, watch if pod.settings.supervise else lock, log)
     return [Row(RAN, "server", f"{why}; pid {(keeper.running(lock) or {}).get('pid')}, log {comfyui.log_of(places)}")]
 
@@ -253,11 +256,19 @@ def _newer(pod: Pod, started: float) -> list[str]:
 
 
 def comfyui_command(places: Places, settings: Startup) -> list[str]:
-    """What starts ComfyUI."""
+    """What starts ComfyUI.
+
+    Raises:
+        PodError: when it cannot be started.
+    """
     python = str(places.at(places.comfyui_python).absolute())
     filling = {"{python}": python, "{port}": str(comfyui.port_of(places.comfyui_url))}
     words = settings.command or ("{python}", "main.py", "--port", "{port}")
-    return [filling.get(word, word) for word in words]
+    command = [filling.get(word, word) for word in words]
+    if not places.at(places.comfyui).is_dir():
+        raise PodError(places.at(places.comfyui), "there is no ComfyUI", "python -m pod startup")
+    find_program(command[0], places.at(places.comfyui), os.environ.get("PATH", os.defpath))
+    return command
 
 
 def _await_answer(pod: Pod, lock: Path, log: Path) -> None:

@@ -5,7 +5,7 @@ printed last is kept in logs/crashes/.  SIGTERM or Ctrl-C ends the watch and wha
 
   python -m pod watch                               ComfyUI
   python -m pod watch --pipeline                    ComfyUI, and `dvc repro` until it is done
-  python -m pod watch --pipeline --no-comfyui       the pipeline alone
+  python -m pod watch --pipeline --no-comfyui       the pipeline alone: ComfyUI is watched since startup
   python -m pod watch --no-comfyui --pipeline -- .venv/bin/dvc repro train
 
 Events go to logs/pod/events.jsonl, to [watch] on_event (a command, JSON on its standard input) and to a webhook.
@@ -15,15 +15,18 @@ import argparse
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from pod import comfyui
+from pod.amounts import amount
 from pod.errors import PodError
 from pod.events import Events
 from pod.files import locked
 from pod.heartbeat import Pace, Patience
 from pod.machine import resident_gib
+from pod.processes import find_program
 from pod.settings import Places, read_settings
 from pod.startup import comfyui_command
 from pod.startup_settings import Startup
@@ -65,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pod watch`."""
     parser.add_argument("--pipeline", action="store_true", help="run the pipeline too, until it is done")
     parser.add_argument("--no-comfyui", action="store_true", help="leave ComfyUI alone")
-    parser.add_argument("--for", dest="seconds", type=float, default=0.0, metavar="SECONDS", help="then stop; 0: never")
+    parser.add_argument(
+        "--for", dest="seconds", type=amount, default=0.0, metavar="SECONDS", help="then stop; 0: never"
+    )
     parser.add_argument(
         "command", nargs="*", metavar="COMMAND", help="after --: the pipeline instead of [watch] pipeline"
     )
@@ -79,12 +84,15 @@ def run(arguments: argparse.Namespace) -> int:
     pipeline = tuple(arguments.command) or settings.pipeline
     if arguments.no_comfyui and not (arguments.pipeline or arguments.command):
         raise PodError("--no-comfyui", "leaves nothing to watch", "add --pipeline")
-    with locked(places.at(places.state) / "watch.lock", "the watch"):
-        wards = []
-        if not arguments.no_comfyui:
-            wards.append(_comfyui_ward(places, settings, startup))
-        if arguments.pipeline or arguments.command:
-            wards.append(_pipeline_ward(places, settings, pipeline))
+    wards = []
+    if not arguments.no_comfyui:
+        wards.append(_comfyui_ward(places, settings, startup))
+    if arguments.pipeline or arguments.command:
+        wards.append(_pipeline_ward(places, settings, pipeline, arguments.config))
+    with ExitStack() as locks:
+        for name in (ward.program.name for ward in wards):  # what startup began watches ComfyUI alone
+            what = f"the watch of {name}" + " (--no-comfyui leaves it to that)" * (name == "comfyui")
+            locks.enter_context(locked(places.at(places.state) / f"watch-{name}.lock", what))
         _loop(wards, settings, arguments.seconds)
         rows = [_row(ward) for ward in wards]
     return print_table(rows, arguments.json)
@@ -132,11 +140,17 @@ def _comfyui_ward(places: Places, settings: Watch, startup: Startup) -> Ward:
     return _ward(places, settings, program, ComfyUIJudge(places.comfyui_url, settings))
 
 
-def _pipeline_ward(places: Places, settings: Watch, words: tuple[str, ...]) -> Ward:
-    python = str(places.at(places.python).absolute())
-    command = [python if word == "{python}" else word for word in words]
+def _pipeline_ward(places: Places, settings: Watch, words: tuple[str, ...], config: Path | None) -> Ward:
+    command, variables = (
+        [places.interpreter if word == "{python}" else word for word in words],
+        places.activated(config),
+    )
+    if not command:
+        raise PodError("watch.pipeline", "is empty", 'pipeline = ["{python}", "-m", "dvc", "repro"]')
+    variables = places.activated(config)
+    find_program(command[0], places.workspace, variables["PATH"])
     lock, log = places.at(places.state) / "pipeline.pid", places.at(places.logs) / "pipeline.log"
-    program = Program("pipeline", command, places.workspace, lock, log, may_end=True, variables=places.activated())
+    program = Program("pipeline", command, places.workspace, lock, log, may_end=True, variables=variables)
     return _ward(places, settings, program, PipelineJudge(places.at(places.logs) / HEARTBEAT, settings.patience))
 
 

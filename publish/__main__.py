@@ -2,6 +2,9 @@
 
 import typer
 
+from publish.commands.passports import inspect, stamp, trace
+from publish.commands.review import review
+from publish.commands.serve import serve
 from stages.runtime.entry import program
 
 # Everything else is imported inside the commands: `--help` must not wait for numpy.
@@ -15,6 +18,11 @@ app = typer.Typer(
     add_completion=False,
     help="Give pictures their passports, trace and inspect them, review them, serve them.",
 )
+app.command()(stamp)
+app.command()(trace)
+app.command()(inspect)
+app.command()(review)
+app.add_typer(serve, name="serve")
 
 
 def main() -> None:

@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stages.commands import caption, check, comfyui, findings, models, pod, publish, storage, training, versions
+from stages.commands import (
+    batch,
+    caption,
+    check,
+    comfyui,
+    findings,
+    models,
+    pod,
+    publish,
+    storage,
+    subject,
+    training,
+    versions,
+)
 from stages.commands import workspace as workspaces
 from stages.commands.beside import PLAIN, AsTyped
 from stages.runtime.entry import program
@@ -41,7 +54,9 @@ app.add_typer(caption.app, name="caption")
 app.add_typer(models.app, name="models")
 app.add_typer(comfyui.app, name="comfyui")
 app.add_typer(findings.app, name="findings")
+app.add_typer(subject.app, name="subject")
 app.command()(check.check)
+app.command()(batch.batch)
 app.add_typer(storage.remote, name="remote")
 app.command()(storage.fsck)
 app.command()(workspaces.init)

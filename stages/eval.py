@@ -18,6 +18,7 @@ from stages.contracts.settings import ComfyUI, Dataset, Eval, Judges, Section, T
 from stages.flows.calibration import calibrate
 from stages.flows.findings import warn_of_references
 from stages.flows.judged import Judged, Photos, Rulers, measure_rulers
+from stages.flows.permission import permit
 from stages.flows.picture_rows import measure_yardstick, table_rows
 from stages.flows.scorecards import describe_origin, make_scorecard, warn_of_dataset
 from stages.flows.scoring import Score, Shot, Studio, open_studio, plan, read_photos, score, shrink, without_trigger
@@ -116,6 +117,7 @@ def write_findings(
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
+    permit(params.dataset, params.eval.prompts, params.eval.negative_prompt)
     manifest, choice, others = read_manifest(), read_choice(), read_regularization()
     origin, sets = describe_origin(choice, manifest, **dict(params)), plan_sets(choice, params)
     shots = [shot for some in sets.values() for shot in some]

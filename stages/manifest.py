@@ -11,6 +11,7 @@ from stages.contracts.manifest import Manifest, write_manifest
 from stages.contracts.paths import CAPTIONS
 from stages.contracts.settings import Dataset, Judges, Section, Thresholds, read_machine, read_params
 from stages.flows.dataset import build_manifest
+from stages.flows.permission import permit
 from stages.flows.photo_facts import open_viewers
 from stages.runtime.entry import run_stage
 from stages.runtime.errors import UserError
@@ -40,7 +41,7 @@ def require_captions(manifest: Manifest) -> Manifest:
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
-    dataset = params.dataset
+    permit(dataset := params.dataset)
     before = {folder: stamp_files(folder) for folder in (dataset.photos, CAPTIONS)}
     viewers = open_viewers(params.judges, machine, params.thresholds.coverage)
     manifest = require_captions(build_manifest(dataset.photos, CAPTIONS, dataset, machine.workers, viewers))

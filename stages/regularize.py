@@ -11,6 +11,7 @@ from pathlib import Path
 from stages.backends.generate import open_generator
 from stages.contracts.paths import REGULARIZATION
 from stages.contracts.settings import Dataset, Machine, Regularize, Section, read_machine, read_params
+from stages.flows.permission import permit_prompts
 from stages.flows.regularization import (
     ClassPicture,
     copy_class_pictures,
@@ -85,6 +86,7 @@ def collect(params: Params, machine: Machine, kept: Path) -> list[ClassPicture]:
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
+    permit_prompts(params.dataset, params.regularize.prompts)
     with work_folder(machine.state_dir, "regularize", fingerprint(params, machine)) as kept:
         write_class_images(REGULARIZATION, collect(params, machine, kept))
 

@@ -26,6 +26,7 @@ from stages.contracts.scorecard import Settings, write_choice
 from stages.contracts.settings import ComfyUI, Dataset, Judges, Section, Sweep, Thresholds, read_machine, read_params
 from stages.flows.conditioning import choose_reference
 from stages.flows.nearest_photos import measure_nearest
+from stages.flows.permission import permit
 from stages.flows.scoring import Studio, open_studio
 from stages.flows.sweep_tables import (
     judged_instances,
@@ -114,6 +115,7 @@ def write_results(sheet: Sheet, outcome: Outcome, losses: dict[int, float], stud
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
+    permit(params.dataset, params.sweep.prompts, params.sweep.negative_prompt)
     checkpoints = choose_checkpoints(params.dataset.name, params.sweep.checkpoints)
     cells = make_grid(params.sweep, checkpoints, choose_reference(params.comfyui, params.dataset, read_manifest()))
     losses, sheet = read_holdout_losses(), Sheet(cells, params.sweep, params.dataset)

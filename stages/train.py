@@ -12,6 +12,7 @@ from stages.contracts.paths import LORA, LOSS, MANIFEST, TRAIN_SAMPLES
 from stages.contracts.regularization import read_regularization
 from stages.contracts.settings import Dataset, Section, Train, read_machine, read_params
 from stages.flows.external import take_over
+from stages.flows.permission import permit
 from stages.flows.training import Target, follow, gather_examples, train_lora
 from stages.runtime.entry import run_stage
 from stages.runtime.processes import follows, spread
@@ -26,6 +27,7 @@ class Params(Section):
 
 def main() -> None:
     params, machine = read_params(Params), read_machine()
+    permit(params.dataset, params.train.samples.prompts)
     target = Target(params.dataset, MANIFEST, LORA, LOSS, TRAIN_SAMPLES)
     if params.train.backend == "external":
         take_over(params.train, machine, target)

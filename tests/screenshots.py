@@ -37,13 +37,13 @@ def phone(browser: Any, page: Path) -> Image.Image:
     return sheet
 
 
-def save(picture: Image.Image, path: Path) -> None:
-    """As PNG, with as many colours as fit."""
-    for colours in (256, 192, 128, 96, 64):
+def save(picture: Image.Image, path: Path, largest: int = LARGEST) -> None:
+    """As PNG, with as many colours as fit into ``largest`` bytes."""
+    for colours in (256, 192, 128, 96, 64, 48, 32):
         stream = io.BytesIO()
         few = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
         few.save(stream, "PNG", optimize=True)
-        if len(stream.getvalue()) <= LARGEST:
+        if len(stream.getvalue()) <= largest:
             break
     path.write_bytes(stream.getvalue())
     print(f"{path}: {picture.width} x {picture.height}, {colours} colours, {len(stream.getvalue())} bytes")

@@ -61,6 +61,13 @@ def test_sweep_and_eval_share_no_prompt_and_no_seed() -> None:
         assert len(values["eval"]["prompts"]) >= 24
 
 
+def test_a_batch_draws_prompts_that_neither_chose_nor_judged() -> None:
+    for profile in PROFILES:
+        values = composed(f"profile={profile}")
+        assert len(set(values["batch"]["prompts"])) == 10
+        assert not set(values["batch"]["prompts"]) & {*values["sweep"]["prompts"], *values["eval"]["prompts"]}
+
+
 def test_only_the_mini_profile_and_dataset_name_the_miniature() -> None:
     naming = {p.relative_to(CONF).as_posix() for p in CONF.rglob("*.yaml") if "miniature/" in p.read_text()}
     assert naming <= {"profile/mini.yaml", "dataset/mini.yaml"}

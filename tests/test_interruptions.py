@@ -22,6 +22,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from workspaces import write_card
 
 from miniature.persona import write_photos
 from miniature.places import DEVELOPMENT, WEIGHTS
@@ -127,6 +128,7 @@ def write_workspace(folder: Path) -> None:
     (folder / "miniature/weights").symlink_to(WEIGHTS)
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     write_photos(folder / "data/photos", DEVELOPMENT[11])
+    write_card(folder, values["dataset"]["name"])
 
 
 def cpu_seconds() -> float:

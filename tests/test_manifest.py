@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from workspaces import JUDGES
+from workspaces import JUDGES, write_card
 
 from miniature.places import WEIGHTS
 from stages import caption, manifest
@@ -32,6 +32,7 @@ def workspace(judges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fac
     }
     Path("weights").symlink_to(WEIGHTS)
     Path("params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
+    write_card(Path(), sections["dataset"]["name"])
     caption.main()
     return tmp_path
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from workspaces import write_card
 
 from miniature.persona import photo_files
 from miniature.places import DEVELOPMENT, WEIGHTS
@@ -83,6 +84,7 @@ def test_a_workspace_made_by_the_wheel_runs_from_photos_to_scorecard(installed: 
     made = run(tmp_path, installed, "python", "-m", "stages", "init", "ada", "--photos", "photos")
     assert made.returncode == 0, made.stderr
     workspace = tmp_path / "ada"
+    write_card(workspace, "ada")
     assert str(installed) not in "".join(path.read_text() for path in workspace.glob("*.*") if path.is_file())
     values = yaml.safe_load((workspace / "params.yaml").read_text())
     for name, section in FEW.items():

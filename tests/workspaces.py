@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ PARAMS: dict[str, Any] = {
     "sweep": DRAW | {"bases": ["base"], "guidance": [2.0, 3.0], "strengths": [0.5, 1.0], "seeds": [1, 2],
                       "confirm_seeds": [3, 4]},
     "eval": DRAW | {"seeds": [11, 12], "bootstrap": 200, "prompts": [*DRAW["prompts"], "{trigger}, a {class_word}"]},
+    "batch": DRAW | {"count": 2, "seed": 3},
     "comfyui": {},
     "judges": JUDGES,
     "thresholds": {},
@@ -74,8 +76,17 @@ def make_workspace(folder: Path, photos: int = 20, holdout: int = 12, steps: tup
         header = {"ss_steps": str(step), "ss_network_dim": "4", MANIFEST_KEY: hash_file(folder / "data/manifest.json")}
         write_lora(path, {LORA_KEY: np.full((1, 4), step, np.float32)}, header)
     write_class_images(folder / "data" / "regularization")
+    write_card(folder, "persona")
     write_losses(folder, [0.06, 0.05, 0.04, 0.05])
     write_params(folder)
+
+
+def write_card(folder: Path, name: str, /, **changes: Any) -> None:
+    """The subject card of a synthetic persona, with keys of it changed."""
+    card = {"kind": "synthetic", "name": "nobody", "dataset": name, "adult": True, "made_with": "drawn",
+            "scope": ["non-commercial", "commercial"], "date": date(2026, 1, 31)}  # fmt: skip
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    (folder / "data" / "subject.yaml").write_text(yaml.safe_dump(card | changes))
 
 
 def write_losses(folder: Path, holdout: Sequence[float], every: int = 50) -> None:
@@ -143,6 +154,7 @@ def make_training_workspace(base: Path, examples: Examples) -> None:
     write_index(
         folder, [ClassImage(file=p.name, caption="a woman", sha256=hash_file(p)) for p in sorted(folder.iterdir())]
     )
+    write_card(Path(), "amira")
     write_train_params()
 
 

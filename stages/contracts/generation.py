@@ -100,3 +100,11 @@ class Captioner(Protocol):
     def captions(self, images: Sequence[np.ndarray]) -> Iterator[str]:
         """Yield one caption, without the trigger word, per uint8 (H, W, 3) RGB picture."""
         ...
+
+
+class SafetyJudge(Protocol):
+    """Says whether a picture shows what must not leave the house."""
+
+    def flag(self, images: Sequence[np.ndarray]) -> list[float]:
+        """How far each uint8 (H, W, 3) RGB picture lies above its limits; policy.threshold and more: out."""
+        ...

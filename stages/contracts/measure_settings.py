@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.contracts.batch_settings import BatchLimits
 from stages.contracts.section import Count, Fraction, Positive, Section
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -128,3 +129,4 @@ class Thresholds(Section):
     flags: FlagLimits = FlagLimits()
     calibration: CalibrationLimits = CalibrationLimits()
     coverage: CoverageLimits = CoverageLimits()
+    batch: BatchLimits = BatchLimits()

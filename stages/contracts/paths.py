@@ -7,6 +7,10 @@ CODE_LOCK = Path("code.lock")
 REGISTRY = Path("conf/models")
 SEEN = Path("models/seen.json")
 
+SUBJECT = Path("data/subject.yaml")
+REFUSALS = Path("logs/refusals.jsonl")
+TAKEDOWN = Path("logs/takedown.md")
+
 CAPTIONS = Path("data/captions")
 MANIFEST = Path("data/manifest.json")
 REGULARIZATION = Path("data/regularization")
@@ -23,6 +27,8 @@ SWEEP_MONTAGE = Path("metrics/sweep_montage.png")
 SWEEP_PER_IMAGE = SWEEP_IMAGES / "per_image.csv"
 CHECKPOINTS = Path("metrics/checkpoints.csv")
 
+BATCHES = Path("data/batches")
+
 EVAL_IMAGES = Path("data/eval")
 PER_IMAGE = Path("metrics/per_image.csv")
 SCORECARD = Path("metrics/scorecard.json")
@@ -35,4 +41,5 @@ COMPARISON = Path("metrics/comparison.json")
 COMPARISON_REPORT = Path("metrics/comparison_report.md")
 REPORT_PAGE = Path("metrics/report.html")
 HISTORY = Path("metrics/history.jsonl")
+PUBLISHED = Path("data/published.jsonl")
 REPLICAS = "replicas"  # in a version's folder: the same recipe trained with other seeds

@@ -47,8 +47,10 @@ class Scores(Closed):
     sharpness: float = Field(description="in shares of the reference photos' median; below 1: more blurred")
     nearest_file: str = Field("", description="accepted picture of the batch that it is most like; empty: none")
     nearest_bits: int | None = Field(None, description="of 64 in which their perceptual hashes differ")
+    nearest_similarity: float | None = Field(None, description="cosine of their CLIP embeddings")
     nearest_photo: str = Field("", description="training photo that it is closest to")
     closeness: float | None = Field(None, description="to it, in spreads among real photos (measures/memorisation.py)")
+    safety: float | None = Field(None, description="of policy.classifier, above its limits; null: none looked")
 
 
 class PictureRecord(Closed):

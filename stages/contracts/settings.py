@@ -6,17 +6,21 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError
 
+from stages.contracts.batch_settings import Batch
 from stages.contracts.comfyui_settings import ComfyUI
 from stages.contracts.measure_settings import FacePack, Grades, Judge, Judges, TextImage, Thresholds, Weights
 from stages.contracts.paths import PARAMS
-from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Word
+from stages.contracts.policy import Policy
+from stages.contracts.publish_settings import Publish
+from stages.contracts.section import Count, Door, Fraction, Positive, Sampler, Section, Seed, Url, Use, Word
+from stages.contracts.serve_settings import Serve
 from stages.contracts.sweep_settings import Draw, Sweep
 from stages.contracts.train_settings import Optimizer, Train
 from stages.runtime.errors import UserError
 
 __all__ = [
-    "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Section", "Sweep", "TextImage",
-    "Thresholds", "Train", "Weights",
+    "Batch", "ComfyUI", "Draw", "FacePack", "Grades", "Judge", "Judges", "Optimizer", "Policy", "Publish", "Section",
+    "Serve", "Sweep", "TextImage", "Thresholds", "Train", "Weights",
 ]  # fmt: skip
 
 
@@ -110,11 +114,17 @@ class Compare(Section):
 class Promotion(Section):
     """What `pistachio promote` asks beside grade and comparison.  Read by no stage, so that it draws nothing again."""
 
-    use: Literal["non-commercial", "commercial"] = Field(
-        "non-commercial", description="what a version is for; a licence of base or judges that forbids it stops it"
+    use: Use = Field(
+        "non-commercial",
+        description="what versions and pictures are for; a licence of base, judges or conditioning models that forbids "
+        "it stops promotion, batch and serve, and the subject card must allow it",
     )
     licences: dict[Path, str] = Field(
         default_factory=dict, description="folder of a base that conf/models does not name -> its licence"
+    )
+    conditioning: dict[str, str] = Field(
+        default_factory=dict,
+        description="what a workflow conditions with (file, face pack, or node that loads one itself) -> its licence",
     )
 
 
@@ -154,8 +164,8 @@ class Machine(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "dataset": Dataset, "caption": Caption, "regularize": Regularize, "train": Train, "sweep": Sweep, "eval": Eval,
-    "comfyui": ComfyUI,
-    "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion, "machine": Machine,
+    "comfyui": ComfyUI, "judges": Judges, "compare": Compare, "thresholds": Thresholds, "promotion": Promotion,
+    "serve": Serve, "policy": Policy, "publish": Publish, "batch": Batch, "machine": Machine,
 }  # fmt: skip
 UNREAD = frozenset({"profile", "models"})  # sources of interpolations; their values stand resolved in the sections
 
@@ -215,6 +225,24 @@ def read_params(model: type[P], path: Path = PARAMS) -> P:
     return parse(model, {name: values[name] for name in model.model_fields if name in values}, path)
 
 
+class _OnlyPromotion(Section):
+    promotion: Promotion = Promotion()
+
+
+def read_promotion(path: Path = PARAMS) -> Promotion:
+    """The ``promotion`` section of params.yaml: stages ask it what they may do, never what they make."""
+    return read_params(_OnlyPromotion, path).promotion
+
+
+class _OnlyPolicy(Section):
+    policy: Policy = Policy()
+
+
+def read_policy(path: Path = PARAMS) -> Policy:
+    """The ``policy`` section of params.yaml, read like ``promotion``."""
+    return read_params(_OnlyPolicy, path).policy
+
+
 class _OnlyMachine(Section):
     machine: Machine = Machine()
 
@@ -222,6 +250,15 @@ class _OnlyMachine(Section):
 def read_machine(path: Path = PARAMS) -> Machine:
     """The ``machine`` section of params.yaml, which no stage declares; its defaults where params.yaml has none."""
     return read_params(_OnlyMachine, path).machine
+
+
+class _OnlyPublish(Section):
+    publish: Publish = Publish()
+
+
+def read_publish(path: Path = PARAMS) -> Publish:
+    """The ``publish`` section of params.yaml, which no stage declares; its defaults where there is none."""
+    return read_params(_OnlyPublish, path).publish if path.exists() else Publish()
 
 
 def everything() -> type[Section]:

@@ -12,7 +12,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 
 class Draw(Section):
-    """How pictures are drawn, in sweep and eval alike."""
+    """How pictures are drawn, in sweep, eval and batch alike."""
 
     backend: Literal["diffusers", "comfyui"] | Door = Field("diffusers", description="who draws")
     resolution: Count = Field(1024, description="side of a picture, px")

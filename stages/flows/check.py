@@ -13,7 +13,9 @@ from stages.backends.train.kohya_options import list_refusals
 from stages.backends.train.kohya_process import find_scripts
 from stages.contracts.comparison import METRICS
 from stages.contracts.models import Model, read_registry
-from stages.contracts.paths import PARAMS, REGISTRY, VERSIONS
+from stages.contracts.paths import PARAMS, REGISTRY, SUBJECT, VERSIONS
+from stages.contracts.policy import Policy
+from stages.contracts.protocol import fill
 from stages.contracts.settings import (
     SECTIONS,
     Caption,
@@ -23,6 +25,7 @@ from stages.contracts.settings import (
     Eval,
     Judges,
     Machine,
+    Promotion,
     Regularize,
     Section,
     Sweep,
@@ -35,6 +38,8 @@ from stages.flows.captioning import refuse_trigger
 from stages.flows.code import find_other_code
 from stages.flows.comfyui_check import Wanted, list_comfyui_problems
 from stages.flows.photo_check import list_photo_problems
+from stages.flows.policy import PromptPolicy
+from stages.flows.subject import list_subject_problems
 from stages.flows.versions import list_versions
 from stages.runtime.errors import RIGHTS, ROOM, UserError
 from stages.runtime.turns import someone_works
@@ -70,8 +75,10 @@ def list_problems(path: Path = PARAMS, *, files: bool = True) -> list[str]:
     problems += _dropped_trigger(_section("dataset", values), _section("caption", values))
     problems += _no_class_images(_section("regularize", values), _section("train", values))
     problems += _needs_comfyui(_section("sweep", values))
+    problems += _refused_prompts({name: _section(name, values) for name in SECTIONS})
     problems += _not_for_kohya(_section("train", values), _section("machine", values), files=files)
     if files:
+        problems += _not_allowed(_section("dataset", values), _section("promotion", values))
         problems += _what_comfyui_lacks({name: _section(name, values) for name in SECTIONS})
         problems += _obstacles() + [line for line in [find_other_code()] if line]
     return list(dict.fromkeys(problems))
@@ -136,6 +143,28 @@ def _no_class_images(regularize: Section | None, train: Section | None) -> list[
         case Regularize(source="none"), Train(prior_batch=count, prior_weight=weight) if count and weight:
             return [f"train.prior_batch: is {count}, but regularize.source is none; set it to 0, or the source to base"]
     return []
+
+
+def _not_allowed(dataset: Section | None, promotion: Section | None) -> list[str]:
+    """What the subject card says against the first stage and every other."""
+    use = promotion.use if isinstance(promotion, Promotion) else Promotion().use
+    return (
+        [f"{SUBJECT}: {line}" for line in list_subject_problems(dataset, use)] if isinstance(dataset, Dataset) else []
+    )
+
+
+def _refused_prompts(sections: dict[str, Section | None]) -> Iterator[str]:
+    """Prompts of any section that the policy forbids."""
+    dataset, policy = sections["dataset"], sections["policy"]
+    rules = PromptPolicy(policy if isinstance(policy, Policy) else Policy())
+    for name, section in sections.items():
+        drawn = {name: section, f"{name}.samples": getattr(section, "samples", None)}
+        for key, draw in drawn.items():
+            for number, prompt in enumerate(getattr(draw, "prompts", ())):
+                text = fill(prompt, dataset) if isinstance(dataset, Dataset) else prompt
+                refused = rules.find_objection(text, getattr(draw, "negative_prompt", ""))
+                if refused is not None:
+                    yield f"{key}.prompts.{number}: {refused.what}; {refused.todo}"
 
 
 def _needs_comfyui(sweep: Section | None) -> list[str]:
@@ -221,6 +250,8 @@ def _named(section: Section) -> Iterator[tuple[str, Path]]:
             yield "train.base", base
             if file is not None:
                 yield "train.file", file
+        case Policy(classifier=classifier) if classifier is not None:
+            yield "policy.classifier", classifier
         case Sweep(bases=bases):
             yield from ((f"sweep.bases.{i}", base) for i, base in enumerate(bases))
         case Judges():

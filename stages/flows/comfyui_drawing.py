@@ -13,6 +13,7 @@ from stages.contracts.generation import ImageRequest
 from stages.contracts.lora import final_path
 from stages.contracts.protocol import fill
 from stages.contracts.settings import ComfyUI, Dataset, Machine, Section, Sweep, read_machine, read_params
+from stages.flows.permission import permit
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture, write_png
 
@@ -47,6 +48,7 @@ def draw_one(wish: Wish, output: Path) -> tuple[int, int]:
         UserError: when it cannot be drawn.
     """
     params, machine = read_params(Params), read_machine()
+    permit(params.dataset, [wish.prompt], wish.negative)
     comfyui = params.comfyui
     if wish.workflow is not None:
         comfyui = comfyui.model_copy(update={"workflows": {PLAIN: wish.workflow, "lora": wish.workflow}})
@@ -68,6 +70,7 @@ def plan_parity(count: int, lora: Path | None) -> tuple[list[ImageRequest], Mach
         UserError: when params.yaml or the LoRA cannot be read.
     """
     params = read_params(Params)
+    permit(params.dataset, params.sweep.prompts, params.sweep.negative_prompt)
     shots = islice(product(params.sweep.seeds, params.sweep.prompts), count)
     side = params.sweep.resolution
     requests = [

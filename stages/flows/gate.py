@@ -4,15 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stages.contracts.comparison import JUDGED, Comparison, read_comparison
-from stages.contracts.models import read_registry
-from stages.contracts.paths import COMPARISON, REGISTRY, VERSIONS
+from stages.contracts.paths import COMPARISON, VERSIONS
 from stages.contracts.scorecard import Scorecard
 from stages.contracts.settings import Promotion, Thresholds
+from stages.flows.licences import BASE, CONDITIONING, UNKNOWN, find_forbidding, licence_of_folder
 
 GRADES = "ABCDF"
-NON_COMMERCIAL = "non-commercial"
-FORBIDDING = (NON_COMMERCIAL, "noncommercial", "-nc")  # in the names of such licences: conf/ says so, or CC-BY-NC-4.0
-UNKNOWN = "unknown"
 
 
 def find_objections(
@@ -22,7 +19,8 @@ def find_objections(
 
     The rules: ``name`` is new; the ``grade`` is at least thresholds.promotion_grade; a ``comparison`` of this very run
     with the baseline exists once there are versions; no ``guarded`` metric regressed; the two face ``judges`` agree;
-    the scorecard raises no ``flags``; the ``licences`` of base and judges allow promotion.use.
+    the scorecard raises no ``flags``; the ``licences`` of base, judges and conditioning
+    models allow promotion.use.
     """
     objections = [*_name(name), *_grade(card, thresholds), *_flags(card), *_agreement(card)]
     comparison, missing = _comparison(card, versions)
@@ -80,24 +78,27 @@ def _judges(comparison: Comparison) -> Iterator[str]:
 
 
 def licences_of(card: Scorecard, policy: Promotion) -> dict[str, str]:
-    """Under which licence the base and each judge come; the base's from conf/models, else from promotion.licences."""
-    base = card.best_config.base
-    known = {folder.as_posix(): licence for folder, licence in policy.licences.items()}
-    if REGISTRY.is_dir():
-        known |= {model.folder.as_posix(): model.licence for model in read_registry().values()}
-    return {"base": known.get(Path(base).as_posix(), UNKNOWN)} | card.licences
+    """Under which licence base, judges and conditioning models come: the scorecard's, where conf/ is silent today."""
+    recorded = card.licences
+    today = {
+        who: policy.conditioning[name]
+        for who in recorded
+        if (name := who.removeprefix(f"{CONDITIONING} ")) != who and name in policy.conditioning
+    }
+    base = licence_of_folder(Path(card.best_config.base), policy)
+    unsaid = {CONDITIONING: UNKNOWN} if _says_nothing_of_conditioning(card) else {}
+    return recorded | today | unsaid | ({BASE: base} if base != UNKNOWN else {BASE: recorded.get(BASE, UNKNOWN)})
+
+
+def _says_nothing_of_conditioning(card: Scorecard) -> bool:
+    """Scorecards of modes that condition on a photo, from before their models stood in them."""
+    return "+" in card.best_config.mode and not any(who.startswith(CONDITIONING) for who in card.licences)
 
 
 def _licences(licences: dict[str, str], policy: Promotion) -> Iterator[str]:
-    if policy.use == NON_COMMERCIAL:
-        return
-    forbidding = [f"{who}: {licence}" for who, licence in sorted(licences.items()) if _forbids(licence)]
+    forbidding = find_forbidding(licences, policy.use)
     if forbidding:
         yield (
             f"use is declared {policy.use}, which is not allowed by {'; '.join(forbidding)} "
             "(rule: licences, promotion.use)"
         )
-
-
-def _forbids(licence: str) -> bool:
-    return licence == UNKNOWN or any(word in licence.lower() for word in FORBIDDING)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from stages.flows.storage_errors import explaining, probe
+from stages.flows.storage_errors import explaining, patience, probe
 from stages.runtime.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -146,11 +146,12 @@ def _write_and_read(fs: Any, path: str, name: str) -> None:
         fs.fs.invalidate_cache()
         _list(fs, path)
     place, data = fs.join(path, f"pistachio-check-{secrets.token_hex(8)}"), secrets.token_bytes(1024)
-    fs.fs.pipe_file(place, data)
+    limit = patience(fs.fs)
+    fs.fs.pipe_file(place, data, **limit)
     try:
-        read = fs.fs.cat_file(place)
+        read = fs.fs.cat_file(place, **limit)
     finally:
-        fs.fs.rm_file(place)
+        fs.fs.rm_file(place, **limit)
     if read != data:
         raise UserError(f"remote {name}", "reads back other bytes than were written", "look after that storage")
 
@@ -159,7 +160,7 @@ def _list(fs: Any, path: str) -> None:
     """List a folder that may not be there yet; the bucket must be."""
     if fs.protocol == "s3":
         bucket, _, folder = path.partition("/")
-        fs.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=folder, MaxKeys=1)
+        fs.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=folder, MaxKeys=1, **patience(fs.fs))
         return
     with suppress(FileNotFoundError):
-        fs.fs.ls(path)
+        fs.fs.ls(path, **patience(fs.fs))

@@ -13,7 +13,7 @@ from stages.contracts.manifest import Manifest
 from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import protocol_hash
 from stages.contracts.scorecard import Choice, Scorecard, Settings
-from stages.contracts.settings import ComfyUI, Dataset, Eval, Judges, Thresholds
+from stages.contracts.settings import ComfyUI, Dataset, Eval, Judges, Thresholds, read_promotion
 from stages.flows.findings import (
     describe_poses,
     interval_of,
@@ -24,6 +24,7 @@ from stages.flows.findings import (
     raise_flags,
 )
 from stages.flows.judged import Judged, Rulers
+from stages.flows.licences import licences_of
 from stages.measures.memorisation import Yardstick
 from stages.measures.overall import overall_score
 from stages.measures.rulers import ALL
@@ -60,7 +61,7 @@ def describe_origin(
     lora = Path(choice.best.lora)
     header = read_header(lora)
     sha256, protocol = hash_file(lora), protocol_hash(eval, comfyui, dataset, judges, manifest)
-    bars = thresholds.model_dump(mode="json")
+    bars = thresholds.model_dump(mode="json", exclude={"batch"})  # which decides about production's pictures alone
     chosen = choice.best.model_dump(mode="json", include=set(Settings.model_fields))
     return {
         "run_id": hash_json([protocol, sha256, chosen, bars])[:12], "lora_version": header.version or lora.stem,
@@ -68,7 +69,10 @@ def describe_origin(
         "dataset_manifest_sha256": hash_file(MANIFEST), "lora_dataset": header.dataset,
         "training_params": training_params(header.metadata),
         "notes": eval.notes, "best_config": choice.best, "worst_config": choice.worst, "thresholds": bars,
-        "licences": {name: judge.licence for name, judge in judges},
+        # What is known of licences today; it is no dependency, and the gate asks conf/ again.
+        "licences": licences_of(
+            Path(choice.best.base), choice.best.mode, eval.backend, judges, comfyui, read_promotion()
+        ),
     }  # fmt: skip
 
 

@@ -4,10 +4,10 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import fill
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import ComfyUI, Dataset, Draw, Eval, Judges, Machine, Sweep
+from stages.flows.drawing import Shot, check_can_draw, describe_drawer, describe_request, draw, place_of
 from stages.flows.sights import Instruments, Sight, look, open_instruments
 from stages.measures.identity import similarities
 from stages.measures.skin import (
@@ -29,15 +30,12 @@ from stages.measures.skin import (
     skin_references,
     skin_score,
 )
-from stages.runtime.behind import Behind
 from stages.runtime.errors import UserError
-from stages.runtime.files import replacing
-from stages.runtime.pictures import encode_png, read_picture, resize
+from stages.runtime.pictures import read_picture, resize
 from stages.runtime.progress import tell_resumed
-from stages.runtime.provenance import describe_code, hash_json, hash_path
+from stages.runtime.provenance import hash_json, hash_path
 from stages.runtime.state import work_folder
 
-WAITING = 16  # pictures that may wait to be written: memory, never a number
 TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed, never a number
 
 
@@ -50,16 +48,6 @@ class References:
     skin: SkinReferences
     faceless: int  # photos in which no face was found, left out
     sights: tuple[Sight, ...]  # of all of them
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One picture to draw: how, what it should show in words that a judge knows, and where it goes."""
-
-    request: ImageRequest
-    prompt_index: int
-    shows: str
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -128,17 +116,21 @@ def make_references(images: Iterable[np.ndarray], instruments: Instruments) -> R
     Raises:
         UserError: when no face is found in any of them.
     """
-    images = list(images)
-    sights = look(images, instruments)
-    found = [(image, sight.face) for image, sight in zip(images, sights, strict=True) if sight.face is not None]
+    sights: list[Sight] = []
+    skins = []
+    images = iter(images)
+    while together := list(islice(images, TOGETHER)):
+        seen = look(together, instruments)
+        sights += seen
+        skins += [skin_features(i, s.face.landmarks) for i, s in zip(together, seen, strict=True) if s.face]
+    faces = [sight.face for sight in sights if sight.face is not None]
     second = [sight.second for sight in sights if sight.second is not None]
-    skins = [skin_features(image, face.landmarks) for image, face in found]
-    seen = [skin for skin in skins if skin is not None]
-    if not found or not second or not seen:
-        what = f"no usable face in any of the {len(images)}"
+    usable = [skin for skin in skins if skin is not None]
+    if not faces or not second or not usable:
+        what = f"no usable face in any of the {len(sights)}"
         raise UserError("holdout photos", what, "use photos that show the face, or another judges.faces.detection_size")
-    first = np.stack([face.embedding for _, face in found])
-    return References(first, np.stack(second), skin_references(seen), len(images) - len(found), tuple(sights))
+    first = np.stack([face.embedding for face in faces])
+    return References(first, np.stack(second), skin_references(usable), len(sights) - len(faces), tuple(sights))
 
 
 def score(
@@ -164,62 +156,6 @@ def _score_together(
         skin = skin_score(features, references.skin) if face else NO_FACE
         scores.append(Score(face is not None, float(first[i]), float(second[i]), skin, float(adherence[i]), sight))
     return scores
-
-
-def draw(generator: Generator, shots: Sequence[Shot], kept: Path) -> Iterator[np.ndarray]:
-    """Draw and pass on each picture as it comes; what lies in ``kept`` already is not drawn again.
-
-    The files are written beside the drawing, in order; all of them are there when the last picture has been taken.
-    """
-    kept.mkdir(parents=True, exist_ok=True)
-    places = [_place(kept, shot) for shot in shots]
-    # A request that is asked for twice is drawn once: the second time its picture lies there already.
-    missing = {place: shot.request for shot, place in zip(shots, places, strict=True) if not place.exists()}
-    drawn = iter(generator.generate(list(missing.values())))
-    with Behind(WAITING) as behind:
-        for shot, place in zip(shots, places, strict=True):
-            if place in missing:
-                del missing[place]
-                image = next(drawn)
-                behind.do(_write, image, place, shot.path)
-            else:
-                behind.wait()  # it may be one of those that are being written
-                image = read_picture(place)
-                behind.do(_write, image, shot.path)
-            yield image
-
-
-def _write(image: np.ndarray, *paths: Path) -> None:
-    """One picture into several files, encoded once."""
-    data = encode_png(image)
-    for path in paths:
-        with replacing(path) as beside:
-            beside.write_bytes(data)
-
-
-def _place(kept: Path, shot: Shot) -> Path:
-    return kept / f"{hash_json(_values(shot.request))}.png"
-
-
-def _values(request: ImageRequest) -> dict[str, Any]:
-    return {name: value.as_posix() if isinstance(value, Path) else value for name, value in vars(request).items()}
-
-
-def check_can_draw(generator: Generator, shots: Iterable[Shot]) -> None:
-    """Refuse what cannot be drawn before anything is.
-
-    Raises:
-        UserError: naming an unknown mode or sampler, or a model file that is missing.
-    """
-    for request in dict.fromkeys(replace(shot.request, prompt="", seed=0) for shot in shots):
-        for kind, known in (("mode", generator.modes), ("sampler", generator.samplers)):
-            value = getattr(request, kind)
-            if value not in known:
-                raise UserError(kind, f"{value!r} is not known to this backend", f"it knows {', '.join(sorted(known))}")
-        if not request.base.exists():
-            raise UserError(request.base, "no such base model", "put it there, or name another")
-        if request.lora is not None and not request.lora.is_file():
-            raise UserError(request.lora, "no such LoRA file", "run `dvc repro train`")
 
 
 @dataclass(frozen=True)
@@ -276,7 +212,7 @@ def open_studio(
     with work_folder(
         machine.state_dir, folder.name, _fingerprint(type(generator), generator.identity, settings, machine, shots)
     ) as kept:
-        places = {_place(kept, shot) for shot in shots}
+        places = {place_of(shot.request, kept) for shot in shots}
         tell_resumed(folder.name, sum(place.exists() for place in places), len(places))
         shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
         folder.mkdir(parents=True)
@@ -285,9 +221,8 @@ def open_studio(
 
 def _fingerprint(worker: type, identity: str, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:
     """The hash of everything that a picture depends on; ``worker`` and ``identity`` are the generator's."""
-    code = describe_code(worker)
-    drawn_by = [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]
     requests = [shot.request for shot in shots]
     named = {path for request in requests for path in (request.base, request.lora, request.reference)}
     models = sorted(path for path in named if path is not None)
-    return hash_json([drawn_by, [_values(r) for r in requests], [hash_path(path) for path in models]])
+    drawer = describe_drawer(worker, identity, settings, machine)
+    return hash_json([drawer, [describe_request(r) for r in requests], [hash_path(path) for path in models]])

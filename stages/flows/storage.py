@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.flows.storage_errors import explaining, probe
+from stages.flows.storage_errors import explaining, patience, probe
 from stages.runtime.errors import UserError, one_line
 from stages.runtime.files import replacing
 
@@ -116,7 +116,7 @@ class CloudStore:
         fs.fs.invalidate_cache()  # fsspec remembers listings, and not what was repaired since
         with explaining(self.name):
             try:
-                listing = fs.fs.find(fs.join(self.odb.path, prefix), detail=True)
+                listing = fs.fs.find(fs.join(self.odb.path, prefix), detail=True, **patience(fs.fs))
             except FileNotFoundError:
                 return {}
         found = {}
@@ -131,31 +131,37 @@ class CloudStore:
         return Copy(self.name, lambda: self._read(self.odb.oid_to_path(oid), size), None)
 
     def _read(self, place: str, size: int) -> Iterator[bytes]:
+        fs = self.odb.fs.fs
         for start in range(0, size, RANGE_BYTES):
+            end = min(start + RANGE_BYTES, size)
             with explaining(self.name):
-                piece = self.odb.fs.fs.cat_file(place, start=start, end=min(start + RANGE_BYTES, size))
+                piece = fs.cat_file(place, start=start, end=end, **patience(fs, end - start))
             yield piece
 
     def write_object(self, oid: str, copy: Copy) -> None:
         """Put an object in its place, whole or not at all."""
         assert copy.path is not None, "remotes are mended from this machine"
         # s3fs would hold ten parts of 50 MB in memory.
-        parts = {"chunksize": PART_BYTES, "max_concurrency": 1} if self.odb.fs.protocol == "s3" else {}
+        fs, parts = self.odb.fs.fs, {"chunksize": PART_BYTES, "max_concurrency": 1}
+        options = (parts if self.odb.fs.protocol == "s3" else {}) | patience(fs, copy.path.stat().st_size)
         with explaining(self.name):
-            self.odb.fs.fs.put_file(str(copy.path), self.odb.oid_to_path(oid), **parts)
+            fs.put_file(str(copy.path), self.odb.oid_to_path(oid), **options)
 
     def set_aside(self, oid: str) -> str:
         """Move an object to where DVC does not look, copied before it is removed; returns where that is."""
         fs, place = self.odb.fs, self.odb.oid_to_path(oid)
         folder = fs.join(fs.parent(fs.parent(self.odb.path)), DAMAGED)
+        cloud, limit = fs.fs, patience(fs.fs)
         with explaining(self.name):
-            target = next(path for path in (fs.join(folder, name) for name in _names(oid)) if not fs.exists(path))
+            places = (fs.join(folder, name) for name in _names(oid))
+            target = next(path for path in places if not cloud.exists(path, **limit))
             fs.makedirs(folder)
-            fs.fs.cp_file(place, target)
-            fs.fs.invalidate_cache()
-            if fs.fs.info(target)["size"] != fs.fs.info(place)["size"]:
+            size = cloud.info(place, **limit)["size"]
+            cloud.cp_file(place, target, **patience(cloud, size))
+            cloud.invalidate_cache()
+            if cloud.info(target, **limit)["size"] != size:
                 raise UserError(target, "is not what was copied there", f"nothing was removed; look at {place}")
-            fs.fs.rm_file(place)
+            cloud.rm_file(place, **limit)
         return str(fs.unstrip_protocol(target))
 
 

@@ -5,12 +5,15 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from stages.runtime.errors import UserError, disk_error
 
 KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 CONNECT_S = 5.0
+ANSWER_S = 60.0
+SLOWEST = 100_000  # bytes per second of a line that still works
 DOWN = frozenset(
     "ConnectionClosedError ConnectTimeoutError EndpointConnectionError ReadTimeoutError HTTPClientError "
     "ClientConnectorError ServerDisconnectedError IncompleteReadError ResponseStreamingError ClientPayloadError".split()
@@ -81,6 +84,15 @@ def probe(remote: str, endpoint: str) -> None:
         raise UserError(f"remote {remote}", what, "start the server, or mend the endpoint") from None
 
 
+def patience(fs: Any, size: int = 0) -> dict[str, float]:
+    """The time that one call to a file system of fsspec may take, as its argument; ``size``: bytes that it moves.
+
+    s3fs 2026.9 asks a server that says nothing up to 125 times, 15 s each, and for the word to go on with an upload it
+    waits for ever.
+    """
+    return {"timeout": ANSWER_S + size / SLOWEST} if fs.async_impl else {}
+
+
 def _no_bucket(remote: str) -> UserError:
     return UserError(f"remote {remote}", "no such bucket", "make it, or mend the address")
 
@@ -106,5 +118,6 @@ def _code(error: BaseException) -> str:
 
 def _first(error: BaseException) -> str:
     # s3fs makes up error numbers: what the server said is behind them.
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    silence = "nothing came in time" if isinstance(error, TimeoutError) else type(error).__name__
+    said = getattr(error, "strerror", None) or str(error) or silence
     return re.sub(r"\s+", " ", said)[:200]

@@ -1,7 +1,7 @@
 """Draw a sweep: the grid whole or as a race on the first seeds, the contenders again on fresh ones, and decide."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,13 @@ from stages.contracts.paths import SWEEP_IMAGES
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import Dataset, Sweep
 from stages.flows.scoring import Score, Shot, Studio, plan
+from stages.flows.sights import Sight
 from stages.measures.racing import order_instances, race
 from stages.measures.selection import Cost, Decision, decide, estimate_means, find_contenders, rank_cells
 from stages.runtime.progress import track
 
 Instance = tuple[int, int]  # prompt index and seed
+UNKEPT = Sight(None, None, np.zeros(0, np.float32), (0, 0))  # nobody asks; 10,000 pictures' embeddings are 70 MB
 
 
 def cell_name(number: int, cell: Settings) -> str:
@@ -49,7 +51,7 @@ class Sheet:
         missing = [(cell, i) for cell in cells for i in instances if i not in self.scores[cell]]
         shots = [self.shots[cell][i] for cell, i in missing]
         for (cell, i), score in zip(missing, track(studio.score(shots), what, len(shots)), strict=True):
-            self.scores[cell][i] = score
+            self.scores[cell][i] = replace(score, sight=UNKEPT)
         return self.measured(cells, instances)
 
     def measured(self, cells: Sequence[int], instances: Sequence[Instance], measure: str = "similarity") -> np.ndarray:

@@ -1,9 +1,10 @@
 """The texts of a new workspace."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-from stages.contracts.paths import CODE_LOCK, VERSIONS
+from stages.contracts.paths import BATCHES, CODE_LOCK, SUBJECT, VERSIONS
 from stages.flows.code import CODE
 
 DVC_CONFIG = """\
@@ -46,6 +47,21 @@ MODELS_IGNORE = """\
 !/*/*.dvc
 !/*/.gitignore
 """
+SUBJECT_CARD = """\
+# Who the photos show, and what is allowed with them.  Nothing is trained or drawn until this is filled in
+# (docs/publishing.md, The subject); `pistachio subject check` says what is missing.
+kind: null  # synthetic: nobody is behind it; consenting: a person who agreed
+name: null  # a pseudonym is enough
+dataset: {name}
+adult: null  # true; nothing else is drawn
+scope: []  # what was agreed to: [non-commercial], [commercial] or both; promotion.use must be among them
+made_with: null  # synthetic: how the persona was made
+evidence: null  # the signed document, where this machine has it
+evidence_sha256: null  # of that document: sha256sum FILE
+date: null  # when it was agreed, YYYY-MM-DD
+expires: null
+revoked: null  # `pistachio subject revoke --reason TEXT`
+"""
 NO_VERSION = "The sentinel for `compare.baseline: none`: there is no yardstick yet.\n"
 README = """\
 # {name}
@@ -76,11 +92,13 @@ def texts(code: dict[str, Any], name: str, profile: str, photos: bool) -> dict[P
         Path(".gitattributes"): GIT_ATTRIBUTES,
         Path(".dvcignore"): DVC_IGNORE,
         VERSIONS / "none" / "README.md": NO_VERSION,
+        SUBJECT: SUBJECT_CARD.format(name=json.dumps(name)),
     } | _ignored(code)
 
 
 def _readme(name: str, profile: str, photos: bool) -> str:
-    steps = [f"pistachio models get --profile {profile}    # weights that the profile names and that are not here yet"]
+    steps = ["$EDITOR data/subject.yaml && pistachio subject check    # who it is, and what was agreed to"]
+    steps += [f"pistachio models get --profile {profile}    # weights that the profile names and that are not here yet"]
     if not photos:
         steps.append("cp ~/my/photos/* data/photos/ && dvc add data/photos && git add data && git commit -m Photos")
     return README.format(name=name, steps="\n".join(steps))
@@ -88,7 +106,8 @@ def _readme(name: str, profile: str, photos: bool) -> str:
 
 def _ignored(code: dict[str, Any]) -> dict[Path, str]:
     """The .gitignore of every folder that stages write to, so that no out is ever committed by mistake."""
-    outs = [Path("data/photos"), *(Path(out) for stage in code["stages"].values() for out in stage.get("outs", []))]
+    made = (Path(out) for stage in code["stages"].values() for out in stage.get("outs", []))
+    outs = [Path("data/photos"), BATCHES, *made]
     folders = dict.fromkeys((out.parent for out in outs), "") | {Path("models"): ""}
     for out in outs:
         folders[out.parent] += f"/{out.name}\n"

@@ -58,7 +58,7 @@ def hash_picture(image: np.ndarray) -> tuple[int, int]:
     return plain, mirrored
 
 
-def _compare(pictures: Views, photos: Views) -> tuple[np.ndarray, np.ndarray]:
+def measure_alikeness(pictures: Views, photos: Views) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and hash distances (0..64 bits, mirrored or not) of every picture and photo: float64 (N, M) each."""
     cosine_NM = pictures.shows_ND.astype(np.float64) @ photos.shows_ND.astype(np.float64).T
     plain_M = photos.hashes_N2[:, 0][None]
@@ -87,7 +87,7 @@ def make_yardstick(
     everyone = Views(
         np.concatenate([holdout.shows_ND, photos.shows_ND]), np.concatenate([holdout.hashes_N2, photos.hashes_N2])
     )
-    cosine, bits = _compare(everyone, photos)
+    cosine, bits = measure_alikeness(everyone, photos)
     apart = np.concatenate([held_moment_H, moment_M])[:, None] != np.asarray(moment_M)[None]
     if not apart.any():
         raise ValueError("all photos show one moment")
@@ -111,7 +111,7 @@ def _closeness(
 
 def find_closest(pictures: Views, photos: Views, yardstick: Yardstick) -> Closest:
     """Every picture's closest training photo, the first where several are."""
-    cosine, bits = _compare(pictures, photos)
+    cosine, bits = measure_alikeness(pictures, photos)
     closeness = _closeness(cosine, bits, yardstick.cosine, yardstick.bits)
     photo_N = closeness.argmax(axis=1)
     rows = np.arange(len(photo_N))

@@ -8,10 +8,23 @@ from stages.contracts.findings import Diversity, Interval
 from stages.contracts.scorecard import Scorecard
 
 JUDGES = {"faces": "face pack", "second": "second judge"}
+
 FLAGS = {
     "copying": "copying", "wrong_identity": "wrong identity", "leaking": "leaking", "memorising": "memorising",
 }  # fmt: skip
 CLOSEST = 3
+
+
+def name_part(who: str) -> str:
+    """Whom a licence in the scorecard is of: the base, a judge, or what conditions the face."""
+    kind, _, name = who.partition(" ")
+    match kind:
+        case "base":
+            return "the base model"
+        case "conditioning":
+            return f"what conditions the face, {name}"
+        case _:
+            return f"the judge {who.replace('_', ' ')}"
 
 
 def bullets(lines: Sequence[str]) -> str:
@@ -69,9 +82,9 @@ def render_judges(card: Scorecard) -> str:
             f"likeness by the face pack minus by the second judge: {agreement.difference:+.0f} "
             f"({_range(agreement.difference_interval, 0)})"
         )
-    bound = [judge for judge, licence in card.licences.items() if "non-commercial" in licence.lower()]
+    bound = [who for who, licence in card.licences.items() if "non-commercial" in licence.lower()]
     if bound:
-        names = ", ".join(JUDGES.get(judge, judge.replace("_", " ")) for judge in bound)
+        names = ", ".join(JUDGES.get(who, who.replace("_", " ")) for who in bound)
         lines.append(f"weights for non-commercial use only: {names}")
     return bullets(lines)
 

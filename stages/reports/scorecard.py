@@ -8,7 +8,15 @@ from stages.contracts.calibration import Calibration
 from stages.contracts.findings import Anchors, Interval
 from stages.contracts.lora import describe_step
 from stages.contracts.scorecard import Cell, Scorecard
-from stages.reports.findings import bullets, render_calibration, render_flags, render_judges, render_other, render_poses
+from stages.reports.findings import (
+    bullets,
+    name_part,
+    render_calibration,
+    render_flags,
+    render_judges,
+    render_other,
+    render_poses,
+)
 
 RULER = 50  # characters from 0 to 100
 WEAKEST = 5
@@ -161,7 +169,7 @@ def _weakest(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _origin(card: Scorecard) -> str:
-    licences = [f"{judge.replace('_', ' ')}: {licence}" for judge, licence in card.licences.items()]
+    licences = [f"{name_part(who)}: {licence}" for who, licence in card.licences.items()]
     notes = [f"notes: {card.notes}"] if card.notes else []
     return bullets(
         [
@@ -173,6 +181,6 @@ def _origin(card: Scorecard) -> str:
             "they hold what so few photos leave open about the ruler's ends",
             "grade: likeness (at most 100) by the judge that decides and skin realism, weighted "
             + ", ".join(f"{name} {weight:g}" for name, weight in card.thresholds["weights"].items()),
-            *(f"licence of the judge {line}" for line in licences), *notes,
+            *(f"licence of {line}" for line in licences), *notes,
         ]
     )  # fmt: skip

@@ -134,7 +134,12 @@ def print_promotion(folder: Path, row: Promotion, pictures: int, licences: dict[
     for objection in row.overruled:
         _say(f"overruled: {objection} (why: {row.why})")
     for who, licence in sorted(licences.items()):
-        _say(f"drawn by the base: {licence}" if who == "base" else f"judged by {who}: {licence}")
+        drawn = who == "base" or who.startswith("conditioning")
+        _say(
+            f"drawn {'by the base' if who == 'base' else f'with {who}'}: {licence}"
+            if drawn
+            else f"judged by {who}: {licence}"
+        )
     _say(f"declared use: {row.use} (promotion.use)")
     if tag:
         _say(tag)

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SHORT = 12  # hexadecimal digits of a name's hash
+_CLEARED: set[tuple[int, int]] = set()  # folders, by device and inode
+
 
 def _beside(path: Path, what: str, suffix: str = "") -> Path:
     # Not the name itself: a name as long as names may be leaves no room for more.
@@ -16,14 +19,22 @@ def _beside(path: Path, what: str, suffix: str = "") -> Path:
 
 
 def _short(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:SHORT]
 
 
 def _clear_leftovers(path: Path) -> None:
-    """Remove what a process that was killed while it wrote ``path`` left beside it."""
-    for left in path.parent.glob(f".{_short(path)}.*.part*"):
-        writer = left.name.split(".")[2]
-        if writer.isdecimal() and not _lives(int(writer)):
+    """Remove what a process that was killed while it wrote into this folder left there.
+
+    Looked for once per folder: ten thousand pictures would otherwise be listed ten thousand times.
+    """
+    status = path.parent.stat()
+    folder = (status.st_dev, status.st_ino)
+    if folder in _CLEARED:
+        return
+    _CLEARED.add(folder)
+    for left in path.parent.glob(".*.part*"):
+        short, writer, *rest = left.name[1:].split(".")
+        if len(short) == SHORT and rest and writer.isdecimal() and not _lives(int(writer)):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 

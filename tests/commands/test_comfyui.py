@@ -14,6 +14,7 @@ from comfyui.server import Double
 from comfyui_worlds import hurry, open_server, settings, write_stand_in_lora
 from PIL import Image
 from typer.testing import CliRunner, Result
+from workspaces import write_card
 
 from stages.__main__ import app
 from stages.flows.check import list_problems
@@ -53,6 +54,7 @@ def write_params(urls: list[str], base: Path = ROOT / "miniature/weights/base", 
     for name, section in changed.items():
         values[name] |= section
     Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    write_card(Path(), values["dataset"]["name"])
 
 
 def run(*arguments: str) -> Result:

@@ -18,12 +18,14 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from publish.__main__ import app as published
 from stages.__main__ import app
 from stages.contracts.settings import everything, find_problems
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM: Any = typer.main.get_command(app)
+BESIDE: dict[str, Any] = typer.main.get_command(published).commands  # type: ignore[attr-defined]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 DVC: Any = get_main_parser()
 USAGE_ERROR: Any = typer.BadParameter.__base__  # typer's own copy of click's
@@ -100,7 +102,8 @@ def refusal(words: tuple[str, ...], *, whole: bool) -> str:
             arguments.insert(0, "write")  # caption DIR is caption write DIR
         if arguments[0] not in commands:
             return f"no command {arguments[0]}"
-        command = commands[arguments.pop(0)]
+        word = arguments.pop(0)
+        command = BESIDE[word] if word in BESIDE else commands[word]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     strange = [word for word in arguments if word.startswith("--") and word not in known | {"--help"}]
     if strange or not whole:
@@ -202,6 +205,8 @@ def test_planted_mistakes_are_noticed() -> None:
     assert refusal(("models", "get", "--profil", "mini"), whole=True)
     assert refusal(("score",), whole=True)
     assert not refusal(("score",), whole=False)
+    assert refusal(("review", "out", "--agianst", "v2"), whole=True)
+    assert not refusal(("review", "out", "--against", "v2"), whole=True)
     assert refusal(("check", "--setings"), whole=False)
     assert dvc_refusal(("exp", "runn"), whole=False)
     assert dvc_refusal(("repro", "--alow-missing"), whole=True)

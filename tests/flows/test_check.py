@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from drawing import PERSONA
+from workspaces import write_card
 
 from miniature.render import render, sample_identity, sample_scene
 from stages.flows import check
@@ -31,6 +32,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["compare"]["baseline"] = "none"
     Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    write_card(tmp_path, values["dataset"]["name"])
     for path in (ROOT / "miniature" / "weights").rglob("*"):
         if path.is_dir():
             (tmp_path / path.relative_to(ROOT)).mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """`pistachio init`: a whole workspace or nothing, with the photos under DVC and never in git."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
+from workspaces import write_card
 
 from miniature.persona import photo_files
 from miniature.places import DEVELOPMENT, WEIGHTS
@@ -73,6 +75,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_photos(folder / "photos")
         result = run("init", "Ada Lövelace", "--photos", "photos", "--class-word", "woman")
         assert result.exit_code == 0, (result.output, result.exception)
+        write_card(folder / "Ada Lövelace", "Ada_L_velace")
+        assert not program(folder / "Ada Lövelace", "git", "commit", "-qam", "Say who she is").returncode
     return folder
 
 
@@ -98,6 +102,7 @@ def test_a_new_workspace_is_whole_and_checks(workspace: Path) -> None:
     result = run("check")
     assert result.exit_code == 0, result.output
     assert program(workspace, "git", "log", "--format=%s").stdout.split("\n") == [
+        "Say who she is",
         "Start the workspace of Ada_L_velace",
         "",
     ]
@@ -185,12 +190,34 @@ def test_without_photos_the_folder_waits_for_them_and_the_readme_says_so(home: P
     assert "/photos" in (workspace / "data/.gitignore").read_text().split()
 
 
+def test_a_new_card_is_refused_until_it_is_filled_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("init", "carded", "--profile", "h200_141gb", "--name", "yes").exit_code == 0
+    monkeypatch.chdir(home / "carded")
+    assert "data/subject.yaml" in committed(home / "carded")
+    card = [line for line in run("check").stderr.splitlines() if "subject.yaml" in line]
+    assert len(card) == 1
+    for key in ("kind", "name", "adult", "scope", "date"):
+        assert f"{key}: not filled in" in card[0]
+    text = Path("data/subject.yaml").read_text()
+    for key, value in {
+        "kind": "synthetic",
+        "name": "Eve",
+        "adult": "true",
+        "made_with": "drawn",
+        "date": "2026-01-31",
+    }.items():
+        text = re.sub(rf"^{key}: null", f"{key}: {value}", text, flags=re.MULTILINE)
+    Path("data/subject.yaml").write_text(text.replace("scope: []", "scope: [non-commercial]"))
+    assert "subject.yaml" not in run("check").stderr
+
+
 def test_missing_weights_are_named_with_the_command_that_fetches_them(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("init", "gpu", "--profile", "h200_141gb").exit_code == 0
     monkeypatch.chdir(home / "gpu")
     said = run("check").stderr
+    assert "pistachio models get stable-diffusion-safety-checker" in said
     assert "pistachio models get stable-diffusion-xl-base-1.0" in said
     assert "pistachio models get auraface" in said
     assert "compare" not in said

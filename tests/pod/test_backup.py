@@ -172,6 +172,15 @@ def test_a_link_that_leaves_the_workspace_is_refused(settings: Path, capsys: pyt
     assert "leaves the workspace" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("pattern", ["/etc/passwd", "../*", "conf/../../*", "", "."])
+def test_a_pattern_that_leaves_the_workspace_is_named(
+    settings: Path, capsys: pytest.CaptureFixture[str], pattern: str
+) -> None:
+    settings.write_text(settings.read_text() + f'[backup]\nkeep = ["{pattern}"]\n')
+    assert main(["backup"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: backup.keep: {pattern!r} names nothing inside the workspace")
+
+
 @pytest.mark.parametrize("where", [0.02, 0.3, 0.6, 0.95])
 def test_a_damaged_byte_is_found_and_nothing_is_restored(
     settings: Path, capsys: pytest.CaptureFixture[str], where: float

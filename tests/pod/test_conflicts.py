@@ -28,3 +28,17 @@ def test_two_flags_of_which_one_would_be_ignored_are_refused(
     assert code == 2
     assert "error: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "health --wait nan", "health --wait -1", "watch --for inf", "cost --idle-stop nan", "cycle --max-hours nan",
+        "cycle --max-usd -1", "cycle --max-failures -1", "cost start --activity x --pid -1",
+    ],
+)  # fmt: skip
+def test_a_bound_that_never_comes_is_refused(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    assert end.value.code == 2
+    assert "number from 0 on" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 
 from pod.__main__ import COMMANDS
 from pod.settings import Places, read_settings
+from pod.startup_settings import Startup
 from stages.flows.guardrails.packages import read_pins
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,13 @@ def test_the_image_s_settings_can_be_read() -> None:
     places = read_settings("pod", Places, ROOT / "pod/container.toml")
     assert places.at(places.comfyui) == Path("/workspace/ComfyUI")
     assert "PISTACHIO_POD=/opt/pistachio/pod/container.toml" in " ".join(all_of("ENV"))
+    startup = read_settings("startup", Startup, ROOT / "pod/container.toml")
+    assert not startup.supervise  # a watch in the background would hold the lock of the one that CMD goes on with
+    assert all_of("CMD") == ['["bash", "-c", "python -m pod startup && exec python -m pod watch"]']
+    assert startup.environments is not None
+    ours, comfyui = startup.environments["pistachio"], startup.environments["comfyui"]
+    assert (ours.python, comfyui.python) == (places.python, places.comfyui_python)
+    assert comfyui.requirements[0] == places.comfyui / "requirements.txt"
 
 
 def test_instructions_are_read_over_several_lines() -> None:

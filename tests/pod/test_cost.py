@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pod.__main__ import main
-from pod.ledger import append, begin, finish, read_ledger
+from pod.ledger import append, begin, finish, read_ledger, say_time
 from pod.meter import find_rate
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +76,17 @@ def test_the_report_gives_totals_per_lora_and_per_accepted_image(capsys: pytest.
     Path("batch.json").write_text('{"accepted": 4}')
     paid("batch", 1200, now + 20_000)
     found = {row["what"]: row["numbers"] for row in rows(capsys, "--batch-report", "batch.json")}
+    assert found["per accepted image"] == {"usd": "0.05", "accepted": 4}
+
+
+def test_an_earlier_batch_is_not_paid_again_by_a_later_one(capsys: pytest.CaptureFixture[str]) -> None:
+    now = int(time.time()) - 100_000
+    paid("batch", 3600, now)
+    paid("batch", 1200, now + 20_000)
+    begun = say_time(now + 20_010)  # a session begins a little before its batch
+    Path("batch.json").write_text(json.dumps({"accepted": 4, "begun": begun}))
+    found = {row["what"]: row["numbers"] for row in rows(capsys, "--batch-report", "batch.json")}
+    assert found["batch"]["usd"] == "0.80"
     assert found["per accepted image"] == {"usd": "0.05", "accepted": 4}
 
 

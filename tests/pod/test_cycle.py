@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pod.__main__ import main
-from pod.cycle_steps import STEPS
+from pod.cycle_steps import STEPS, CycleSettings
 from pod.ledger import read_ledger
+from pod.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [step.name for step in STEPS if not step.own]
@@ -109,6 +110,18 @@ def test_steps_find_the_programs_of_the_workspaces_environment(
     assert "own dvc" in Path("ran.txt").read_text()
     assert main(["cost", "run", "repro", "--", "dvc", "repro"]) == 0
     assert Path("ran.txt").read_text().splitlines()[-1] == "own dvc"
+
+
+def test_steps_read_the_settings_that_the_cycle_was_given_and_find_python_without_an_environment(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PISTACHIO_POD")
+    shell = ["/bin/sh", "-c", 'echo "$PISTACHIO_POD" >> ran.txt; python -c "import sys; print(sys.prefix)" >> ran.txt']
+    (workspace / "my.toml").write_text(settings(commands={"repro": shell}))
+    cycle(capsys, "--config", "my.toml")
+    said = Path("ran.txt").read_text().splitlines()
+    assert str(workspace / "my.toml") in said
+    assert sys.prefix in said
 
 
 def test_a_second_cycle_begins_anew_and_commits_nothing_new(
@@ -237,6 +250,11 @@ def test_a_step_without_a_command_is_left_out(workspace: Path, capsys: pytest.Ca
     Path("my.toml").write_text(settings(commands={"health": []}))
     assert cycle(capsys)["health"]["status"] == "SKIPPED"
     assert "health" not in ran()
+
+
+def test_production_is_a_batch_of_the_settings_own_prompts() -> None:
+    commands = read_settings("cycle", CycleSettings, ROOT / "pod/pod.toml").commands
+    assert commands["batch"] == ("{python}", "-m", "stages", "batch")
 
 
 def test_bad_input_is_one_line(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

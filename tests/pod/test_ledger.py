@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -123,7 +124,10 @@ def test_a_torn_last_line_is_passed_over_and_closed_by_the_next(tmp_path: Path) 
     assert ledger.read_bytes().startswith(whole)
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", '{"session_id": 1}', "no JSON"])
+ENDLESS = json.dumps(asdict(session(2, 0, 60)) | {"rate_per_hr": "NaN"})
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", '{"session_id": 1}', "no JSON", ENDLESS])
 def test_a_line_that_is_no_session_is_named_by_its_number(tmp_path: Path, line: str) -> None:
     ledger = tmp_path / "cost.jsonl"
     append(ledger, session(1, 0, 60))

@@ -1,7 +1,9 @@
 """The commands of the pod as a person types them, and as docs/pod.md does."""
 
+import errno
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -69,3 +71,48 @@ def test_settings_as_they_are_delivered_are_read_by_every_command(
     assert main(["startup", "--dry-run"]) == 0
     assert "health: The full health check." in capsys.readouterr().out
     assert "sha256" in DEFAULTS.read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "backup", "cost start --activity x", "cost run x -- true", "cycle", "watch --no-comfyui --pipeline --for 1",
+        "startup",
+    ],
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_is_one_line(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("train: {}\n")
+    places = "".join(f'{key} = "params.yaml/x"\n' for key in ("logs", "state"))
+    (tmp_path / "my.toml").write_text(f'[pod]\n{places}[cost]\nledger = "params.yaml/cost.jsonl"\n')
+    monkeypatch.setenv(VARIABLE, "my.toml")
+    monkeypatch.delenv("PISTACHIO_COST", raising=False)
+    assert main(shlex.split(line)) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"error: params.yaml\S*: (Not a directory|File exists); a file is where .*\n", said), said
+
+
+def test_an_error_that_nobody_can_mend_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EBADF, "ours")
+
+    monkeypatch.setattr("pod.__main__._run", fail)
+    with pytest.raises(OSError, match="ours"):
+        main(["health"])
+
+
+def test_an_older_python_is_told_which_one_to_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "pod/__init__.py"))
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("; say python3.11 -m pod\n")
+
+
+def test_a_workspace_that_is_not_there_is_one_line_of_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--workspace", "nowhere"]) == 2
+    assert capsys.readouterr().err == "error: nowhere: there is no such folder; name the workspace\n"

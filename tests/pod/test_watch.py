@@ -16,6 +16,7 @@ from web import serve
 
 from pod import keeper
 from pod.comfyui import Queue
+from pod.files import locked
 from pod.watch import ComfyUIJudge, Watch
 
 FRAIL = str(ROOT / "tests/pod/frail_server.py")
@@ -99,6 +100,20 @@ def test_a_server_that_crashes_three_times_hangs_once_and_leaks_is_brought_back_
     assert len(crashes) == 4
     assert "out of memory, says the frail server" in crashes[0].read_text()
     assert keeper.running(bench.folder / "logs/pod/comfyui.pid") is None
+
+
+def test_a_pipeline_is_watched_beside_the_watch_of_ComfyUI_that_startup_began(bench: Bench) -> None:
+    bench.write("live")
+    with locked(bench.folder / "logs/pod/watch-comfyui.lock", "a watch"):
+        bench.start("--no-comfyui", "--pipeline", "--", sys.executable, "-c", "print('trained')")
+        assert bench.finish()[0] == 0
+        bench.start("--pipeline")
+        code, said = bench.finish()
+    assert code == 2
+    assert "another process is at the watch of comfyui (--no-comfyui leaves it to that)" in said
+    assert bench.events("pipeline")[0] == "started"
+    assert bench.events("pipeline")[-1] == "done"
+    assert bench.events("comfyui") == []
 
 
 @pytest.mark.slow

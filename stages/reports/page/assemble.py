@@ -33,13 +33,9 @@ def render_page(content: Content) -> str:
     Its Content-Security-Policy lets run only this style sheet and this script, and load nothing but data: pictures, so
     that neither a slip in a template nor a caption with HTML in it can reach out.
     """
-    style, script = _read("page.css"), "\n".join(map(_read, SCRIPTS))
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"digits": _digits}
-    page = environment.get_template("page.html").render(
-        style=Markup(style), style_hash=_hash(style), script=Markup(script), script_hash=_hash(script),
+    style, script = read_source("page.css"), "\n".join(map(read_source, SCRIPTS))
+    page = open_templates().get_template("page.html").render(
+        style=Markup(style), style_hash=hash_source(style), script=Markup(script), script_hash=hash_source(script),
         sections=SECTIONS, show_number=show_number, **_describe(content),
     )  # fmt: skip
     return page if page.endswith("\n") else page + "\n"
@@ -82,14 +78,29 @@ def _describe_evidence(content: Content) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _read(name: str) -> str:
+def open_templates() -> Environment:
+    """The templates of the pages."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"digits": _digits}
+    return environment
+
+
+def read_source(name: str) -> str:
+    """A style sheet or script, fit to stand inside the page.
+
+    Raises:
+        ValueError: when it would end its own element.
+    """
     text = (HERE / name).read_text(encoding="utf-8")
     if "</" in text:
         raise ValueError(f"{name} would end its own element")
     return text
 
 
-def _hash(text: str) -> str:
+def hash_source(text: str) -> str:
+    """sha256 as a Content-Security-Policy names it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

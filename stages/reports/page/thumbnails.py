@@ -30,16 +30,23 @@ def make_thumbnail(pixels: np.ndarray, side: int) -> str:
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def fill_budget(places: Sequence[Path], budget: int) -> Iterator[tuple[Path, str]]:
+def fill_budget(
+    places: Sequence[Path], budget: int, what: str = "compare, small pictures for the page"
+) -> Iterator[tuple[Path, str]]:
     """Thumbnails of picture files, the most important first, until ``budget`` characters are spent.
 
     All are as large as the whole list is likely to fit; the budget is never exceeded.
+
+    Args:
+        places: of the pictures.
+        budget: characters.
+        what: is done, for who watches.
 
     Raises:
         UserError: when a file is not a picture.
     """
     side = choose_side(len(places), budget)
-    for place in track(places, "compare, small pictures for the page", len(places)):
+    for place in track(places, what, len(places)):
         uri = make_thumbnail(read_picture(place), side)
         budget -= len(uri)
         if budget < 0:

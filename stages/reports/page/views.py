@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from stages.contracts.comparison import Comparison, MetricComparison, Verdict
 from stages.contracts.scorecard import Anchors, Interval, Scorecard
-from stages.reports.findings import FLAGS
+from stages.reports.findings import FLAGS, name_part
 from stages.reports.page.charts import Scale, draw_bar, draw_whisker
 from stages.reports.page.content import Content
 from stages.reports.page.findings import judge_alarm
@@ -180,13 +180,13 @@ def differences(comparison: Comparison) -> list[tuple[str, str, str]]:
 def origin(card: Scorecard) -> list[tuple[str, str]]:
     """What the figures rest on."""
     best = card.best_config
-    judges = [(f"licence of the judge {name.replace('_', ' ')}", text) for name, text in card.licences.items()]
+    licences = [(f"licence of {name_part(name)}", text) for name, text in card.licences.items()]
     notes = [("notes", cut(card.notes, 5 * LONGEST))] if card.notes else []
     return [
         ("run", card.run_id), ("protocol", card.protocol), ("LoRA sha256", card.lora_sha256),
         ("LoRA file", best.lora), ("base model", best.base), ("dataset", card.dataset),
         ("manifest sha256", card.dataset_manifest_sha256),
-        *([("the LoRA was trained on", card.lora_dataset)] if card.comes_from_elsewhere else []), *judges, *notes,
+        *([("the LoRA was trained on", card.lora_dataset)] if card.comes_from_elsewhere else []), *licences, *notes,
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ NAMES = {
     "likeness": "Likeness, face pack", "second_likeness": "Likeness, second judge",
     "passed": "Pictures that pass", "face_found": "Face found", "texture_score": "Skin texture",
     "color_naturalness_score": "Skin colour", "realism_score": "Skin realism", "adherence": "Prompt adherence",
+    "realism": "Skin realism",
     "prior_preservation": "Prior preservation", "similarity_mean": "Similarity, face pack",
     "second_similarity_mean": "Similarity, second judge", "similarity_sd": "Spread of similarity (sd)",
     "pass_rate": "Pictures that pass", "detection_rate": "Face found", "adherence_mean": "Prompt adherence",
