@@ -24,8 +24,8 @@ class Pace:
     def __init__(self, record: Path, steps: int) -> None:
         self.record, self.steps = record, steps
         self.seen: dict[str, Any] = {"lora": {}, "batches": [], "tokens": [], "losses": []}
-        self.left, self.losses, self.start = steps, [], time.perf_counter()
-        self.watching = True
+        self.losses: list[float] = []
+        self.left, self.start, self.watching = steps, time.perf_counter(), True
 
     def end_step(self, loss: float) -> None:
         """A step is done."""
@@ -76,8 +76,12 @@ def watch(pace: Pace) -> None:
         log(self, values, *rest, **named)
         pace.end_step(values["train_loss"])
 
-    DDPMScheduler.add_noise, CLIPTextModel.forward, Accelerator.log = see_noise, see_tokens, see_step
-    UNet2DConditionModel.forward = see_lora
+    places: tuple[tuple[Any, str, Any], ...] = (
+        (DDPMScheduler, "add_noise", see_noise), (CLIPTextModel, "forward", see_tokens),
+        (UNet2DConditionModel, "forward", see_lora), (Accelerator, "log", see_step),
+    )  # fmt: skip
+    for kind, name, seeing in places:
+        setattr(kind, name, seeing)
 
 
 def main() -> None:

@@ -132,12 +132,15 @@ def random_weights(shape: Shape, device: torch.device, dtype: torch.dtype | None
     def open_random(_folder: Path, asked: torch.dtype) -> StableDiffusionXLPipeline:
         return build_pipeline(shape, dtype or asked, device)
 
-    usual = training.open_pipeline, drawing.open_pipeline
-    training.open_pipeline = drawing.open_pipeline = open_random
+    places: tuple[Any, ...] = (training, drawing)
+    usual = training.open_pipeline
+    for place in places:
+        place.open_pipeline = open_random
     try:
         yield
     finally:
-        training.open_pipeline, drawing.open_pipeline = usual
+        for place in places:
+            place.open_pipeline = usual
 
 
 def write_folder(folder: Path, shape: Shape) -> Path:

@@ -54,7 +54,7 @@ def write_loras(folder: Path) -> tuple[Path, Path]:
 
 def list_shots(lora: Path, folder: Path) -> list[Shot]:
     """Every picture, cell by cell, as the sweep stage asks for them."""
-    shots = []
+    shots: list[Shot] = []
     for (strength, guidance), look, seed in product(product(STRENGTHS, GUIDANCES), LOOKS, SEEDS):
         prompt = f"a woman, {look}, room background, portrait, daylight light"
         request = ImageRequest(

@@ -143,9 +143,9 @@ def test_pictures_are_written_as_they_come_and_not_drawn_twice(workspace: Path, 
     shots = scoring.plan(SETTINGS, Eval(**PARAMS["eval"]), DATASET, tmp_path / "out")
     coming = scoring.draw(Drawing(), shots, tmp_path / "kept")
     first = next(coming)
+    coming.close()  # waits for the thread that writes
     assert np.array_equal(read_picture(shots[0].path), first)
     assert not shots[1].path.exists()
-    coming.close()
     images = list(scoring.draw(Drawing(), shots, tmp_path / "kept"))
     assert Drawing.drawn == len(shots)
     assert np.array_equal(images[0], first)

@@ -72,4 +72,9 @@ def make_repeatable(machine: Machine) -> None:
     if machine.device.startswith("cuda"):
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # time for memory that nobody reads
+        _fill_no_memory()
+
+
+def _fill_no_memory() -> None:
+    """Deterministic PyTorch writes NaN into memory that it hands out empty: time for what nobody reads."""
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
