@@ -29,6 +29,10 @@ JUDGES: dict[str, Any] = {
 }
 DATASET = {"name": "growth", "photos": PHOTOS.as_posix(), "trigger": "amira", "class_word": "woman"}
 PROMPTS = ("{trigger}, a {class_word}, smiling", "{trigger}, a {class_word}, frowning, studio background")
+SUBJECT = {
+    "kind": "synthetic", "name": "a rendered person", "dataset": "growth", "adult": True,
+    "scope": ["non-commercial"], "made_with": "miniature/render.py", "date": "2026-01-01",
+}  # fmt: skip
 KEY = "lora_unet_input_blocks_1_0_in_layers_2.lora_down.weight"
 CELLS = 50  # guidances x strengths of a sweep; a hundred pictures are one first picture of each prompt and cell
 
@@ -59,6 +63,7 @@ def prepare_sweep(count: int) -> Callable[[], int]:
     settings = {"holdout_min": 12, "duplicate_distance": 0, "moment_similarity": None}
     write_manifest(build_manifest(PHOTOS, CAPTIONS, Dataset.model_validate(DATASET | settings)))
     write_base(Path("base"))
+    Path("data/subject.yaml").write_text(yaml.safe_dump(SUBJECT))
     header = {"ss_steps": "100", "ss_network_dim": "4", MANIFEST_KEY: hash_file(MANIFEST)}
     write_lora(final_path("growth"), {KEY: np.ones((1, 4), np.float32)}, header)
     Path("metrics").mkdir(exist_ok=True)
