@@ -8,7 +8,8 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,10 +24,12 @@ from stages.runtime.errors import UserError
 MICRO_BATCH = 8
 DETECTION_THRESHOLD = 0.5  # InsightFace's own
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """The largest face of a picture."""
 
     box: np.ndarray
