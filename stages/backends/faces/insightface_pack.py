@@ -75,7 +75,7 @@ class InsightFacePack:
         found = self._spread(self._largest, images)
         embedded = iter(self._embed([face.crop for face in found if face is not None]))
         return [
-            face and Face(
+            None if face is None else Face(
                 box=face.box, landmarks=face.landmarks, score=face.score, embedding=next(embedded), count=face.count
             )
             for face in found
