@@ -42,7 +42,7 @@ def run_ours(judge: FaceJudge, paths: list[Path], workers: int) -> list[Found]:
     found: list[Found] = []
     for start in range(0, len(paths), TOGETHER):
         faces = judge.faces(read_pictures(paths[start : start + TOGETHER], workers))
-        found += [face and (face.box, face.embedding) for face in faces]
+        found += [None if face is None else (face.box, face.embedding) for face in faces]
     return found
 
 

@@ -70,12 +70,16 @@ def plot(figures: dict[str, list[dict[str, float]]], path: Path = PLOT) -> None:
         for axis, key, unit in zip(row, ("seconds", "peak_mib"), ("seconds", "MiB at the peak"), strict=True):
             values = [point[key] for point in points]
             axis.plot(counts, values, marker="o", color="#2a7f62", label="measured")
-            axis.set(title=what, xlabel=UNITS[what], ylabel=unit, xscale="log", ylim=(0, None))
+            axis.set(title=what, xlabel=UNITS[what], ylabel=unit, xscale="log")
+            axis.set_xticks(counts, [f"{count:,}" for count in counts])
+            axis.minorticks_off()
             if key == "seconds":
                 line = [values[-1] * count / counts[-1] for count in counts]
                 axis.plot(counts, line, linestyle=":", color="#888888", label="in proportion to the largest")
-                axis.set(yscale="log", ylim=(None, None))
+                axis.set(yscale="log")
                 axis.legend(frameon=False)
+            else:
+                axis.set(ylim=(0, 1.25 * max(values)))
     pyplot.savefig(path, dpi=80, metadata={"Software": None})
     pyplot.close(drawn)
 

@@ -1,5 +1,6 @@
 """Hash, size and look of every photo in a folder: read in parallel, and not again while its file stays as it is."""
 
+import inspect
 import json
 import time
 from collections.abc import Sequence
@@ -88,7 +89,7 @@ def _stamp(path: Path) -> Stamp:
 
 def _describe_reading(photos: Sequence[Path]) -> str:
     """The hash of where the photos lie and of all that decides what a print says of the same bytes."""
-    code = [hash_file(Path(module.__file__)) for module in (decoding, looks)]
+    code = [hash_file(Path(inspect.getfile(module))) for module in (decoding, looks)]
     folder = str(photos[0].parent.absolute()) if photos else ""
     return hash_json([folder, code, PIL.__version__])
 

@@ -61,7 +61,7 @@ def find_nearest(embeddings_ND: np.ndarray) -> list[tuple[int, float]]:
     Args:
         embeddings_ND: unit embeddings of the images, float32 (N, D).
     """
-    found = []
+    found: list[tuple[int, float]] = []
     for rows, cosine_BN in _cosines(embeddings_ND):
         inside_B = np.arange(len(cosine_BN))
         cosine_BN[inside_B, rows.start + inside_B] = -np.inf

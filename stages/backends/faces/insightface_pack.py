@@ -8,7 +8,8 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,10 +24,12 @@ from stages.runtime.errors import UserError
 MICRO_BATCH = 8
 DETECTION_THRESHOLD = 0.5  # InsightFace's own
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """The largest face of a picture."""
 
     box: np.ndarray
@@ -72,7 +75,7 @@ class InsightFacePack:
         found = self._spread(self._largest, images)
         embedded = iter(self._embed([face.crop for face in found if face is not None]))
         return [
-            face and Face(
+            None if face is None else Face(
                 box=face.box, landmarks=face.landmarks, score=face.score, embedding=next(embedded), count=face.count
             )
             for face in found
