@@ -54,7 +54,7 @@ def draw_missing(
     drawn = iter(generator.generate(list(missing.values())))
     with Behind(WAITING) as behind:
         for place, others in zip(places, copies, strict=True):
-            if place in missing and not place.exists():
+            if place in missing:  # drawn even where somebody else wrote it meanwhile: the drawings come in order
                 del missing[place]
                 image = next(drawn)
                 behind.do(_write, image, place, *others)

@@ -12,6 +12,7 @@ from stages.contracts.manifest import read_manifest
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import Dataset, Eval, Judges, Machine
 from stages.flows import scoring
+from stages.flows.drawing import place_of
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture, write_png
 from stages.runtime.provenance import hash_file
@@ -150,3 +151,14 @@ def test_pictures_are_written_as_they_come_and_not_drawn_twice(workspace: Path, 
     assert Drawing.drawn == len(shots)
     assert np.array_equal(images[0], first)
     assert all(np.array_equal(read_picture(s.path), image) for s, image in zip(shots, images, strict=True))
+
+
+def test_a_picture_that_somebody_else_writes_meanwhile_does_not_shift_the_pictures_after_it(
+    workspace: Path, tmp_path: Path
+) -> None:
+    shots = scoring.plan(SETTINGS, Eval(**PARAMS["eval"]), DATASET, tmp_path / "out")
+    coming = scoring.draw(Drawing(), shots, tmp_path / "kept")
+    images = [next(coming)]
+    write_png(place_of(shots[1].request, tmp_path / "kept"), draw(shots[1].request))
+    images += coming
+    assert all(np.array_equal(image, draw(s.request)) for s, image in zip(shots, images, strict=True))
