@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.reports.terminal import say, print_table
+from stages.reports.terminal import print_table, say
 
 
 def print_models(states: Sequence[Mapping[str, Any]]) -> None:
