@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from comfyui.server import Double
@@ -21,7 +22,7 @@ from stages import eval as judge
 from stages import sweep
 from stages.contracts.manifest import read_manifest
 from stages.contracts.scorecard import read_choice, read_scorecard
-from stages.flows import scoring
+from stages.flows import drawing
 from stages.runtime.errors import UserError
 
 MADE = ("data/sweep", "data/eval", "metrics")
@@ -75,16 +76,16 @@ def test_a_server_that_dies_again_and_again_and_a_killed_client_change_no_byte(
     server.faults.spoil("truncated", after=5, times=2)
     written = 0
 
-    def write_png(path: Path, *arguments: object) -> None:
+    def write(image: np.ndarray, *paths: Path) -> None:
         nonlocal written
         written += 1
-        if written == 25:
+        if written == 13:
             raise KeyboardInterrupt
-        real(path, *arguments)  # type: ignore[arg-type]
+        real(image, *paths)
 
-    real = scoring.write_png
+    real = drawing._write
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "write_png", write_png)
+        patch.setattr(drawing, "_write", write)
         with pytest.raises(KeyboardInterrupt):
             sweep.main()
     sweep.main()

@@ -565,20 +565,20 @@ def test_no_schedule_of_many_faults_loses_a_picture_or_gives_it_to_another_reque
 
 def test_a_full_disk_here_keeps_what_was_drawn(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shots = [Shot(r, i, "", tmp_path / f"{i}.png") for i, r in enumerate(world.requests)]
-    from stages.flows import scoring
+    from stages.flows import drawing
 
     written = 0
 
-    def write(path: Path, pixels: np.ndarray) -> None:
+    def write(image: np.ndarray, *paths: Path) -> None:
         nonlocal written
         written += 1
-        if written == 6:
-            raise OSError(28, "No space left on device", str(path))
-        real(path, pixels)
+        if written == 3:
+            raise OSError(28, "No space left on device", str(paths[0]))
+        real(image, *paths)
 
-    real = scoring.write_png
+    real = drawing._write
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "write_png", write)
+        patch.setattr(drawing, "_write", write)
         with pytest.raises(OSError, match="No space left"):
             list(draw(world.generator(), shots, tmp_path / "kept"))
     kept = len(list((tmp_path / "kept").glob("*.png")))
