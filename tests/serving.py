@@ -78,7 +78,9 @@ def sketch_until_the_end(output: Path, settings: Serve, seconds: float) -> None:
     from stages.runtime.processes import end_with_parent
 
     end_with_parent()
-    stop = listen_for_the_end(os.getppid())
+    if (parent := os.getppid()) == 1:  # the server was killed before this began to listen
+        return
+    stop = listen_for_the_end(parent)
     with be_the_worker(output):
         work(Store(output), Sketch(output, seconds), output, settings, stop)
 
