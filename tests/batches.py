@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from miniature.render import mix_identities, render, sample_identity, sample_scene
-from publish.review.gallery import hash_pixels
 from stages.contracts.production import Origin, PictureRecord, Scores, write_record
-from stages.runtime.pictures import write_png
+from stages.runtime.pictures import hash_pixels, read_picture, write_png
 
 WHO, STRANGER = 1_920_003, 1_920_104
 FIELDS = dict.fromkeys(
@@ -33,7 +32,7 @@ def make_batch(
         write_png(path, render(who, scene, side).image)
         prompt = f"{{trigger}}, a {{class_word}}, {mood}, {place} background, number {number // 4}"
         record = PictureRecord(
-            file=path.name, pixels_sha256=hash_pixels(path), approved=approved,
+            file=path.name, pixels_sha256=hash_pixels(read_picture(path)), approved=approved,
             origin=make_origin(prompt, 1000 + number % 4, version, side),
             scores=Scores(
                 faces=1, similarity=likeness, second_similarity=float(np.clip(likeness + rng.normal(0, 0.1), 0, 1)),

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from publish.passport.stamping import Issuer, hash_pixels, stamp_picture
+from publish.passport.stamping import Issuer, stamp_picture
 from stages.contracts.production import Origin, PictureRecord, Scores, write_record
-from stages.runtime.pictures import read_picture, write_png
+from stages.runtime.pictures import hash_pixels, read_picture, write_png
 
 SECRETS = (b"amira", b"smiling", b"987654321", b"IMG_0001")  # person, prompt, seed and photo of ``make_record``
 

@@ -9,9 +9,9 @@ from publish.passport.containers import find_type, read_xmp
 from publish.passport.credentials import Credentials, read_credentials
 from publish.passport.marking import MARKS, find_source_type
 from publish.passport.pictures import read_any
-from publish.passport.stamping import hash_pixels
 from stages.contracts.artifact import Closed
 from stages.runtime.errors import UserError
+from stages.runtime.pictures import hash_pixels
 
 Signature = Literal["none", "valid", "trusted", "invalid"]
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from publish.passport.certificates import Certificate, open_certificate
 from publish.passport.containers import find_type, read_xmp, replace_marking
 from publish.passport.credentials import (
@@ -26,7 +24,7 @@ from stages.contracts.published import Published, append_published, parse_publis
 from stages.runtime.decoding import decode_picture
 from stages.runtime.errors import UserError
 from stages.runtime.files import replacing
-from stages.runtime.pictures import raise_all, read_bytes, survey
+from stages.runtime.pictures import hash_pixels, raise_all, read_bytes, survey
 from stages.runtime.progress import track
 from stages.runtime.provenance import hash_bytes
 
@@ -112,11 +110,6 @@ def stamp_picture(path: Path, record: PictureRecord, issuer: Issuer) -> None:
         row = Published(picture=_place(path), file_sha256=sha256, record_sha256=record_sha256, stamped_at=_now(),
                         record=record, fingerprint=fingerprint)  # fmt: skip
         append_published(row, issuer.index)
-
-
-def hash_pixels(pixels_HWC: np.ndarray) -> str:
-    """sha256 of uint8 RGB pixels, row by row: what `PictureRecord.pixels_sha256` says."""
-    return hash_bytes(np.ascontiguousarray(pixels_HWC).tobytes())
 
 
 def _has_passport(data: bytes, mime: str, record: PictureRecord, issuer: Issuer) -> bool:

@@ -13,7 +13,6 @@ from publish.passport.credentials import read_credentials
 from publish.passport.fingerprints import read_fingerprint
 from publish.passport.pictures import read_any
 from publish.passport.search import Match, Shelf, choose_claim, find_copies
-from publish.passport.stamping import hash_pixels
 from stages.contracts.artifact import Closed
 from stages.contracts.lora import DATASET
 from stages.contracts.manifest import read_manifest
@@ -23,6 +22,7 @@ from stages.contracts.publish_settings import Publish
 from stages.contracts.published import Published, read_published
 from stages.contracts.subject import read_subject
 from stages.runtime.errors import UserError
+from stages.runtime.pictures import hash_pixels
 from stages.runtime.provenance import hash_file
 
 How = Literal["credentials", "pixels", "looks", "nothing"]

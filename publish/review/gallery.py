@@ -11,7 +11,7 @@ from PIL import Image
 
 from stages.contracts.production import PictureRecord, read_record, record_path
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import no_pictures, read_bytes, read_picture, survey
+from stages.runtime.pictures import hash_pixels, no_pictures, read_bytes, read_picture, survey
 
 BATCH = ("approved", "rejected")  # folders of a batch
 SHOWN_AS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -39,15 +39,6 @@ class Item:
     prompt: str
     pictures: tuple[Picture, ...]
     left_is_first: bool = True  # of a pair: the left one is of the first version
-
-
-def hash_pixels(path: Path) -> str:
-    """SHA-256 of a picture's uint8 RGB pixels, row by row.
-
-    Raises:
-        UserError: when the picture cannot be read.
-    """
-    return hashlib.sha256(read_picture(path).tobytes()).hexdigest()
 
 
 def name_item(*parts: object) -> str:
@@ -124,7 +115,7 @@ def read_entry(path: Path, folder: Path) -> Picture:
     """
     root = folder.resolve()
     if not record_path(path).is_file():
-        return Picture(path, root, path.relative_to(folder).as_posix(), hash_pixels(path))
+        return Picture(path, root, path.relative_to(folder).as_posix(), hash_pixels(read_picture(path)))
     record = read_record(path)
     if record.file != path.name:
         raise UserError(record_path(path), f"the record of {record.file}", "restore the record")

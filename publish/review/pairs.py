@@ -9,14 +9,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from publish.review.gallery import Item, Picture, find_pictures, hash_pixels, name_item, read_entry
+from publish.review.gallery import Item, Picture, find_pictures, name_item, read_entry
 from stages.contracts.artifact import Closed, read_artifact
 from stages.contracts.paths import EVAL_IMAGES, PER_IMAGE, VERSIONS
 from stages.contracts.production import record_path
 from stages.contracts.version_pictures import INDEX, read_version_pictures
 from stages.runtime.errors import UserError
 from stages.runtime.files import write_json
-from stages.runtime.pictures import read_picture
+from stages.runtime.pictures import hash_pixels, read_picture
 from stages.runtime.seeds import derive_seed
 
 ASSIGNMENT = "assignment.json"
@@ -94,7 +94,7 @@ def _version_shots(folder: Path) -> dict[Key, Picture]:
     texts = _read_prompts(folder / PER_IMAGE.name)
     root = folder.resolve()
     return {
-        (texts[prompt], seed): Picture(path, root, path.name, hash_pixels(path))
+        (texts[prompt], seed): Picture(path, root, path.name, hash_pixels(read_picture(path)))
         for (prompt, seed), path in read_version_pictures(folder).items()
         if prompt in texts and path.is_file()
     }
@@ -110,7 +110,7 @@ def _eval_shots(folder: Path, paths: list[Path]) -> dict[Key, Picture]:
     for path in paths:
         shot = SHOT.match(path.stem)
         if shot and int(shot[1]) in texts:
-            found[texts[int(shot[1])], int(shot[2])] = Picture(path, root, path.name, hash_pixels(path))
+            found[texts[int(shot[1])], int(shot[2])] = Picture(path, root, path.name, hash_pixels(read_picture(path)))
     return found
 
 

@@ -81,8 +81,7 @@ class ProductionDrawer:
 
 def _holds(path: Path, made: "Made") -> bool:
     """Whether ``path`` has the pixels that were made."""
-    from publish.passport.stamping import hash_pixels
-    from stages.runtime.pictures import read_picture
+    from stages.runtime.pictures import hash_pixels, read_picture
 
     try:
         return path.is_file() and hash_pixels(read_picture(path)) == made.record.pixels_sha256

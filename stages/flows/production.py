@@ -34,7 +34,7 @@ from stages.flows.sights import Instruments, Sight, open_instruments
 from stages.measures.memorisation import Views, Yardstick, find_closest, measure_alikeness
 from stages.measures.sharpness import sharpness
 from stages.runtime.errors import UserError
-from stages.runtime.provenance import hash_bytes
+from stages.runtime.pictures import hash_pixels
 
 SLUG = 40  # characters of the prompt in a picture's name
 HOLE = re.compile(r"\{[^{}]*\}")
@@ -181,7 +181,7 @@ class Production:
         reasons = find_objections(found, order.origin.mode, params.thresholds, self.memorised_from, params.policy)
         if not reasons:
             self.accepted.append((order.name, one.sight))
-        digest = hash_bytes(np.ascontiguousarray(pixels).tobytes())
+        digest = hash_pixels(pixels)
         record = PictureRecord(
             file=order.name, pixels_sha256=digest, origin=order.origin, scores=found, approved=not reasons,
             reasons=reasons,

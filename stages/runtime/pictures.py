@@ -186,6 +186,11 @@ def write_png(path: Path, pixels_HWC: np.ndarray, text: dict[str, str] | None = 
         beside.write_bytes(data)  # not by Pillow, whose errors do not say that a disk is full
 
 
+def hash_pixels(pixels_HWC: np.ndarray) -> str:
+    """sha256 of uint8 (height, width, 3) RGB pixels, row by row: the same in every file format."""
+    return hashlib.sha256(np.ascontiguousarray(pixels_HWC).tobytes()).hexdigest()
+
+
 def resize(pixels_HWC: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize uint8 RGB with Lanczos (antialiased when shrinking)."""
     return np.asarray(Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.LANCZOS))

@@ -17,12 +17,12 @@ from PIL import Image, PngImagePlugin
 from publish.passport.certificates import open_certificate
 from publish.passport.containers import find_type
 from publish.passport.marking import TRAINED
-from publish.passport.stamping import Issuer, hash_pixels, open_issuer, stamp_folder, stamp_picture
+from publish.passport.stamping import Issuer, open_issuer, stamp_folder, stamp_picture
 from stages.contracts.production import write_record
 from stages.contracts.publish_settings import Publish
 from stages.contracts.published import Published, read_published
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture
+from stages.runtime.pictures import hash_pixels, read_picture
 from stages.runtime.provenance import hash_file
 
 FORMATS: dict[str, dict[str, Any]] = {

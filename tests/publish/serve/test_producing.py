@@ -12,7 +12,6 @@ from producing import choose
 from serving import draw_everything, make_service, make_settings
 from workspaces import write_card, write_params
 
-from publish.passport.stamping import hash_pixels
 from publish.serve.drawer import picture_path
 from publish.serve.files import read_inside
 from publish.serve.job import Asked, Job, State
@@ -21,7 +20,7 @@ from publish.serve.producing import ProductionDrawer, open_drawer
 from publish.serve.service import Service
 from stages.contracts.production import read_record
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import read_picture
+from stages.runtime.pictures import hash_pixels, read_picture
 
 PROMPT = "{trigger}, a {class_word}, smiling"
 
