@@ -2,6 +2,7 @@
 
 import logging
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ def write_pictures(folder: Path, side: int, count: int) -> list[Path]:
 def run_ours(judge: FaceJudge, paths: list[Path], workers: int) -> list[Found]:
     """As `pistachio score` does."""
     found: list[Found] = []
-    for start in range(0, len(paths), TOGETHER):
-        faces = judge.faces(read_pictures(paths[start : start + TOGETHER], workers))
-        found += [None if face is None else (face.box, face.embedding) for face in faces]
+    pictures = read_pictures(paths, workers, TOGETHER)
+    while group := list(islice(pictures, TOGETHER)):
+        found += [None if face is None else (face.box, face.embedding) for face in judge.faces(group)]
     return found
 
 

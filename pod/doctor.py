@@ -23,11 +23,11 @@ from pathlib import Path
 
 NAMES = """accelerate c2pa-python cryptography diffusers dvc dvc-s3 fastapi filelock hydra-core imagehash insightface
 jinja2 markupsafe matplotlib numpy omegaconf onnxruntime opencv-python packaging pandas peft pillow prodigyopt
-prometheus-client psutil pydantic pyyaml requests rich safetensors scipy tensorboard torch transformers typer uvicorn
-websockets"""  # pyproject.toml's dependencies
+prometheus-client psutil pydantic pyyaml requests rich ruamel.yaml.clib safetensors scipy tensorboard torch transformers
+typer uvicorn websockets"""  # pyproject.toml's dependencies
 MODULES = {
     "c2pa-python": "c2pa", "dvc-s3": "dvc_s3", "hydra-core": "hydra", "opencv-python": "cv2", "pillow": "PIL",
-    "prometheus-client": "prometheus_client", "pyyaml": "yaml",
+    "prometheus-client": "prometheus_client", "pyyaml": "yaml", "ruamel.yaml.clib": "_ruamel_yaml",
 }  # fmt: skip
 NEEDED = {name: MODULES.get(name, name) for name in NAMES.split()}
 WHERE_THERE = {"xformers": "xformers.ops", "bitsandbytes": "bitsandbytes"}  # imported if installed

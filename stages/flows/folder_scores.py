@@ -1,6 +1,7 @@
 """Any folder of pictures, scored against any folder of reference pictures by the face pack."""
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +128,8 @@ def _embed(paths: list[Path], judge: FaceJudge, workers: int) -> list[np.ndarray
     shown = Console(stderr=True)
     with Progress(console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task("finding faces", total=len(paths))
-        for start in range(0, len(paths), TOGETHER):
-            group = paths[start : start + TOGETHER]
-            embeddings += [face.embedding if face else None for face in judge.faces(read_pictures(group, workers))]
+        pictures = read_pictures(paths, workers, TOGETHER)
+        while group := list(islice(pictures, TOGETHER)):
+            embeddings += [face.embedding if face else None for face in judge.faces(group)]
             progress.advance(task, len(group))
     return embeddings

@@ -7,7 +7,7 @@ from PIL import Image
 
 from stages.runtime.decoding import decode_small
 
-LEAST = 256  # px that a side keeps before imagehash shrinks it to 32: JPEGs below 512 px are hashed whole
+LEAST = 128  # px that a side keeps before imagehash shrinks it to 32: JPEGs below 256 px are hashed whole
 JPEG = b"\xff\xd8"
 
 

@@ -4,8 +4,9 @@ import hashlib
 import io
 import os
 import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,7 +197,17 @@ def resize(pixels_HWC: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def read_pictures(paths: Iterable[Path], workers: int = 1) -> list[np.ndarray]:
-    """Read several pictures, in order, by so many threads."""
+def read_pictures(paths: Iterable[Path], workers: int = 1, ahead: int = 16) -> Iterator[np.ndarray]:
+    """Read pictures, in order, by so many threads; ``ahead`` are read while the caller looks at those it has."""
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(read_picture, paths))
+        reading: deque[Future[np.ndarray]] = deque()
+        try:
+            for path in paths:
+                reading.append(pool.submit(read_picture, path))
+                if len(reading) > ahead:
+                    yield reading.popleft().result()
+            while reading:
+                yield reading.popleft().result()
+        finally:  # nobody wants the others any more
+            for one in reading:
+                one.cancel()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stages.runtime.errors import UserError
-from stages.runtime.pictures import list_pictures, read_picture, survey, write_png
+from stages.runtime.pictures import list_pictures, read_picture, read_pictures, survey, write_png
 from stages.runtime.provenance import hash_file
 
 
@@ -126,3 +126,23 @@ def test_the_photo_folder_itself_may_be_a_link(tmp_path: Path, pixels: np.ndarra
     write_png(tmp_path / "disk" / "a.png", pixels)
     (tmp_path / "photos").symlink_to("disk")
     assert [path.name for path in list_pictures(tmp_path / "photos")] == ["a.png"]
+
+
+def test_pictures_are_read_in_order_and_only_so_many_ahead(tmp_path: Path, pixels: np.ndarray) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(9)]
+    for number, path in enumerate(paths):
+        write_png(path, pixels + np.uint8(number))
+    asked: list[int] = []
+    pictures = read_pictures((asked.append(n) or path for n, path in enumerate(paths)), workers=3, ahead=2)
+    first = next(pictures)
+    assert asked == [0, 1, 2]
+    assert [int(picture[0, 0, 0]) for picture in (first, *pictures)] == list(range(9))
+
+
+def test_a_picture_that_cannot_be_read_stops_the_reading_of_those_behind_it(tmp_path: Path, pixels: np.ndarray) -> None:
+    write_png(tmp_path / "good.png", pixels)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    pictures = read_pictures([tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "good.png"], workers=2)
+    assert np.array_equal(next(pictures), pixels)
+    with pytest.raises(UserError, match=r"bad\.png"):
+        next(pictures)

@@ -6,7 +6,7 @@ threads to share one picture without waiting for each other longer than they com
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -72,7 +72,13 @@ class InsightFacePack:
 
     def faces(self, images: Sequence[np.ndarray]) -> list[Face | None]:
         """The largest face of each uint8 (H, W, 3) RGB picture; None where none is found."""
-        found = self._spread(self._largest, images)
+        share = min(self._batch, -(-len(images) // self._threads)) or 1  # so that every thread has pictures
+        groups = [images[run.start : run.stop] for run in batches(len(images), share)]
+        return [face for faces in self._spread(self._see, groups) for face in faces]
+
+    def _see(self, images: Sequence[np.ndarray]) -> list[Face | None]:
+        """The faces of at most a batch of pictures: found one by one, embedded together."""
+        found = [self._largest(image) for image in images]
         embedded = iter(self._embed([face.crop for face in found if face is not None]))
         return [
             None if face is None else Face(
@@ -81,7 +87,7 @@ class InsightFacePack:
             for face in found
         ]  # fmt: skip
 
-    def _spread(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
+    def _spread(self, work: Callable[[A], B], items: Sequence[A]) -> list[B]:
         """``work`` on every item, in order, by the machine's threads."""
         with warnings.catch_warnings():  # once, here: it changes the filters of all threads
             warnings.simplefilter("ignore")  # of the scikit-image call that InsightFace's alignment makes
@@ -99,14 +105,11 @@ class InsightFacePack:
         crop = face_align.norm_crop(bgr, points, image_size=self._recogniser.input_size[0])
         return Found(box, points, float(boxes[widest, 4]), len(boxes), crop)
 
-    def _embed(self, crops: list[np.ndarray]) -> list[np.ndarray]:
-        """Unit embeddings of aligned BGR crops, in batches padded to one size: one arithmetic."""
-
-        def embed(run: range) -> np.ndarray:
-            batch = [crops[i] for i in run]
-            padded = batch + [batch[-1]] * (self._batch - len(batch))
-            vectors = self._recogniser.get_feat(padded)[: len(batch)].astype(np.float32)
-            unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            return unit
-
-        return [vector for vectors in self._spread(embed, batches(len(crops), self._batch)) for vector in vectors]
+    def _embed(self, crops: list[np.ndarray]) -> np.ndarray:
+        """Unit embeddings float32 (N, D) of a batch of aligned BGR crops or fewer, padded to one size."""
+        if not crops:
+            return np.zeros((0, 1), np.float32)
+        padded = crops + [crops[-1]] * (self._batch - len(crops))
+        vectors = self._recogniser.get_feat(padded)[: len(crops)].astype(np.float32)
+        unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return unit

@@ -70,6 +70,16 @@ def test_a_picture_is_judged_alike_alone_in_a_crowd_and_in_another_order(
         assert np.array_equal(a.embedding, alone.embedding)
 
 
+def test_the_number_of_threads_changes_no_byte(judge: FaceJudge, people: list[list[np.ndarray]]) -> None:
+    images = [image for photos in people for image in photos][:10]
+    images.insert(4, render_faceless(7).image)
+    spread = open_face_judge(FacePack(path=PACK, licence="test", detection_size=128), Machine(threads=3)).faces(images)
+    for one, other in zip(judge.faces(images), spread, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or other is None or np.array_equal(one.embedding, other.embedding)
+    assert spread[4] is None
+
+
 def test_the_largest_face_wins(judge: FaceJudge) -> None:
     large = render(sample_identity(1_700_001), sample_scene(1, framing="close-up", eyewear="none", hat="none"), 96)
     small = render(sample_identity(1_700_002), sample_scene(2, framing="medium", eyewear="none", hat="none"), 96)
