@@ -15,12 +15,13 @@ from stages.contracts.train_settings import Train
 SHAPES = {"SDXL": sdxl, "toy": toy}
 
 
-def _count(shape: Shape, rank: int, *, checkpointing: bool) -> float:
+def _count(shape: Shape, rank: int, *, checkpointing: bool, layers: str = "attention") -> float:
     """TFLOP of the UNet for one picture: forward, and with a LoRA (``rank`` > 0) backward too."""
     unet = open_empty_unet(shape).requires_grad_(False)
     if rank:
         with torch.device("meta"):
-            add_lora(UNET, unet, Train(version="count", base=Path(), rank=rank, layers="attention"))
+            recipe = {"version": "count", "base": Path(), "rank": rank, "layers": layers}
+            add_lora(UNET, unet, Train.model_validate(recipe))
         unet.train()
     if checkpointing:
         unet.enable_gradient_checkpointing()
@@ -33,9 +34,9 @@ def _count(shape: Shape, rank: int, *, checkpointing: bool) -> float:
 
 
 @cache
-def count_training(name: str, rank: int, *, checkpointing: bool) -> float:
+def count_training(name: str, rank: int, *, checkpointing: bool, layers: str = "attention") -> float:
     """TFLOP of one training step on one picture whose latents are there; what is computed twice counts twice."""
-    return _count(SHAPES[name](), rank, checkpointing=checkpointing)
+    return _count(SHAPES[name](), rank, checkpointing=checkpointing, layers=layers)
 
 
 @cache

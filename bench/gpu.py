@@ -4,8 +4,9 @@
     python -m bench.gpu --toy            the same code on a CPU at toy size, which says nothing about speed
 
 No download: the weights are random.  Numerics are compared with float32; training steps (batch 1, 4, 8; rank 16, 64;
-with and without checkpointing; PyTorch's attention and, where it is installed, xformers'; eager and compiled); drawing
-(20 and 30 steps, eager and compiled); peak memory.  What runs out of memory or time is said, never left out.
+with and without checkpointing; PyTorch's attention and, where it is installed, xformers'; eager and compiled); the steps
+of diffusers' and kohya's own scripts, where they are at hand (`bench.gpu_peers` says how to bring them); drawing (20 and
+30 steps, eager and compiled); peak memory.  What runs out of memory or time is said, never left out.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from bench.gpu_cases import (
     measure_training,
 )
 from bench.gpu_model import draw_photos, sdxl, toy, write_folder
+from bench.gpu_peers import describe_peers, judge_peers, list_peer_cases
 from bench.results_file import append_result
 from stages.contracts.settings import Machine
 from stages.runtime.entry import program
@@ -45,7 +47,9 @@ from stages.runtime.files import write_json
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 NOT_YET = "toy size on a CPU: not yet run on a GPU"
 SECONDS = 450.0  # of everything
-SHARES = {"training": 0.35, "drawing": 0.25, "memory": 0.1, "numerics": 0.1, "more training": 0.2}
+SHARES = {
+    "training": 0.3, "peers": 0.28, "drawing": 0.18, "memory": 0.07, "numerics": 0.06, "more training": 0.11,
+}  # fmt: skip
 AIM = 0.45  # share of the limit: training at batch 4 without checkpointing, drawing compiled
 Case = tuple[str, Callable[[], dict[str, Any]]]
 
@@ -64,14 +68,16 @@ def list_cases() -> tuple[dict[str, list[Training]], list[Sampling]]:
     more = [*(case for case in every if case not in first), Training(1, optimizer="prodigy")]
     more += [Training(batch, attention="xformers") for batch in (1, 8)]
     drawing = [Sampling(steps, 1, compiled) for compiled in (False, True) for steps in (20, 30)]
-    return {"training": first, "memory": memory, "more training": more}, [*drawing, Sampling(20, 4, compiled=True)]
+    beside = [Training(4, layers="transformer")]  # what kohya trains
+    found = {"training": first, "peers": beside, "memory": memory, "more training": more}
+    return found, [*drawing, Sampling(20, 4, compiled=True)]
 
 
 def list_toy_cases() -> tuple[dict[str, list[Training]], list[Sampling]]:
     """One of each kind."""
     trainings = {
         "training": [Training(2, 2), Training(2, 2, compiled=True), Training(2, 2, attention="xformers")],
-        "memory": [Training(1, 2, True, optimizer="prodigy", within_gib=12.0)], "more training": [],
+        "peers": [], "memory": [Training(1, 2, True, optimizer="prodigy", within_gib=12.0)], "more training": [],
     }  # fmt: skip
     return trainings, [Sampling(2, 1), Sampling(2, 2, compiled=True)]
 
@@ -83,6 +89,8 @@ def sections(place: Place) -> dict[str, list[Case]]:
         section: [(case.name, partial(measure_training, case, place)) for case in cases]
         for section, cases in trainings.items()
     }
+    first = trainings["training"][0]
+    made["peers"] += list_peer_cases(place, first.batch, first.rank)
     made["drawing"] = [(case.name, partial(measure_sampling, case, place)) for case in drawings]
     made["numerics"] = [
         ("bfloat16 training against float32", partial(compare_training, place)),
@@ -155,7 +163,7 @@ def judge(rows: list[dict[str, Any]]) -> dict[str, str]:
         taken = row.get("device_gib")
         word = "not measured" if taken is None else f"{'met' if taken <= row['aim_gib'] else 'missed'} ({taken} GiB)"
         words[f"at most {row['aim_gib']} GiB: {row['case']}"] = word
-    return words
+    return words | judge_peers(rows)
 
 
 def describe_card(device: torch.device) -> dict[str, Any]:
@@ -199,7 +207,7 @@ def main(argv: list[str] | None = None) -> int:
     if asked.out:
         write_json(asked.out, figures)
     elif not asked.toy:
-        append_result(RESULT, "python -m bench.gpu", {}, figures)
+        append_result(RESULT, "python -m bench.gpu", describe_peers(), figures)
     print(f"bench.gpu: {figures['card']['gpu']}")
     return 1 if any("failed" in row for row in figures["cases"]) else 0
 

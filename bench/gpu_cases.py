@@ -65,12 +65,14 @@ class Training:
     attention: str = "sdpa"
     compiled: bool = False
     optimizer: str = "adamw"
+    layers: str = "attention"
     within_gib: float | None = None  # what the issue of memory is: it must fit
 
     @property
     def name(self) -> str:
         """One line that tells it from the others."""
         words = [f"train batch {self.batch} rank {self.rank}", self.attention, self.optimizer]
+        words += [f"layers {self.layers}"] * (self.layers != "attention")
         words += ["checkpointing"] * self.checkpointing + ["compiled blocks"] * self.compiled
         return ", ".join(words if self.within_gib is None else ["memory", *words])
 
@@ -78,7 +80,7 @@ class Training:
         """The settings of the train stage."""
         return Train.model_validate({
             "version": "gpu", "base": place.folder, "resolution": place.shape.resolution, "rank": self.rank,
-            "layers": "attention", "steps": 100000, "checkpoint_every": 100000, "holdout_every": 100000,
+            "layers": self.layers, "steps": 100000, "checkpoint_every": 100000, "holdout_every": 100000,
             "batch": self.batch, "prior_batch": 0, "optimizer": OPTIMIZERS[self.optimizer], "schedule": "constant",
             "precision": precision, "gradient_checkpointing": self.checkpointing,
         })  # fmt: skip
@@ -183,7 +185,7 @@ def measure_training(case: Training, place: Place) -> dict[str, Any]:
     taken = clock(lambda: losses.append(run.advance(next(numbers)).loss), place.device, place.seconds)
     figures: dict[str, Any] = memory_figures(place.device)
     step = statistics.median(taken)
-    counted = count_training(place.shape.name, case.rank, checkpointing=case.checkpointing)
+    counted = count_training(place.shape.name, case.rank, checkpointing=case.checkpointing, layers=case.layers)
     figures |= share(case.batch / step, counted, place.peak)
     figures |= {"step_s": round(step, 4), "slowest_step_s": round(max(taken), 4), "steps": len(taken),
                 "warm_up_s": round(warm, 1), "last_loss": losses[-1]}  # fmt: skip

@@ -82,9 +82,10 @@ def open_empty_unet(shape: Shape) -> UNet2DConditionModel:
     return unet
 
 
-def _text_config(values: dict[str, Any], tokenizer: Any) -> CLIPTextConfig:
-    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    return CLIPTextConfig(**values | ends | {"num_hidden_layers": LAYERS, "pad_token_id": tokenizer.pad_token_id})
+def _text_config(values: dict[str, Any], tokenizer: Any, *, whole: bool) -> CLIPTextConfig:
+    layers = {} if whole else {"num_hidden_layers": LAYERS}
+    ends = {f"{end}_token_id": getattr(tokenizer, f"{end}_token_id") for end in ("bos", "eos", "pad")}
+    return CLIPTextConfig(**values | ends | layers)
 
 
 @torch.no_grad()
@@ -106,13 +107,17 @@ def _fill(model: Any, dtype: torch.dtype, device: torch.device, seed: int) -> An
     return model
 
 
-def build_pipeline(shape: Shape, dtype: torch.dtype, device: torch.device) -> StableDiffusionXLPipeline:
-    """A base with random weights, the same every time."""
+def build_pipeline(
+    shape: Shape, dtype: torch.dtype, device: torch.device, *, whole_texts: bool = False
+) -> StableDiffusionXLPipeline:
+    """A base with random weights, the same every time; ``whole_texts``: text encoders of SDXL's depth."""
     place = ROOT / "miniature" / "weights" / "base"
     tokenizers = [
         CLIPTokenizer.from_pretrained(place / name, model_max_length=TOKENS) for name in ("tokenizer", "tokenizer_2")
     ]
-    first, second = (_text_config(v, t) for v, t in zip(shape.texts, tokenizers, strict=True))
+    first, second = (
+        _text_config(v, t, whole=whole_texts) for v, t in zip(shape.texts, tokenizers, strict=True)
+    )
     with torch.device("meta"):
         empty = [AutoencoderKL(**shape.vae), CLIPTextModel(first), CLIPTextModelWithProjection(second)]
     models = [open_empty_unet(shape), *empty]
