@@ -251,7 +251,7 @@ def gradient_of(precision: str, place: Place) -> tuple[float, torch.Tensor]:
     with torch.no_grad():
         for parameter in run.trained:
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=draw).to(parameter.device))
-    loss, _ = run._learn(1)
+    loss, _ = run._tell(run._learn(1))
     return loss, torch.cat([p.grad.flatten().float().cpu() for p in run.trained if p.grad is not None])
 
 

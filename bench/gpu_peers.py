@@ -73,8 +73,18 @@ def write_base(place: Place) -> Path:
         shutil.rmtree(beside, ignore_errors=True)
         pipeline = build_pipeline(place.shape, torch.bfloat16, place.device, whole_texts=True)
         pipeline.save_pretrained(beside)
+        for name in ("tokenizer", "tokenizer_2"):
+            _write_vocabulary(beside / name)
         beside.rename(folder)
     return folder
+
+
+def _write_vocabulary(folder: Path) -> None:
+    """A tokenizer as transformers before 5 reads it, which sd-scripts pin."""
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in model["merges"])]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _write_photos(place: Place, folder: Path) -> tuple[Path, Path]:

@@ -183,7 +183,7 @@ class Ours:
                 if parameter.requires_grad:
                     parameter.copy_(begun.pop(name))
         assert not begun, f"ours has no {sorted(begun)}"
-        run._batches = lambda turn: [batches[turn - 1]]  # type: ignore[method-assign]
+        run._batches = lambda turn: batches[turn - 1 : turn]  # type: ignore[method-assign]
         return [run.advance(number).loss or 0.0 for number in range(1, len(batches) + 1)]
 
     def compare(self, script: Script, _ours: object, _theirs: object) -> str:

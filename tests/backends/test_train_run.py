@@ -57,7 +57,7 @@ def test_the_gradient_is_that_of_the_photos_mean_and_the_weighted_class_images_m
     (own.mean() + 0.25 * prior.mean()).backward()
     expected = [parameter.grad.clone() for parameter in run.trained]
     run.optimizer.zero_grad()
-    told = run._learn(2)
+    told = run._tell(run._learn(2))
     assert told == pytest.approx((float(own.mean()), float(prior.mean())), rel=1e-5)
     assert any(gradient.abs().max() > 1e-4 for gradient in expected)
     for parameter, gradient in zip(run.trained, expected, strict=True):

@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
 from stages.backends.train.shapes import bucket_sizes, choose_crop, choose_size
+from stages.backends.train.transfer import send
 from stages.contracts.train_settings import Masks, Train
 from stages.contracts.training import Example
 from stages.runtime.errors import UserError
@@ -141,7 +142,8 @@ class Prompts:
         """Context (B, tokens, channels) and pooled (B, channels): from memory, or else with gradients."""
         if all(caption in self.known for caption in captions):
             pairs = [self.known[caption] for caption in captions]
-            return torch.cat([p[0] for p in pairs]).to(self.device), torch.cat([p[1] for p in pairs]).to(self.device)
+            context, pooled = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+            return send(context, self.device), send(pooled, self.device)
         context, _, pooled, _ = self.pipeline.encode_prompt(
             list(captions), device=self.device, do_classifier_free_guidance=False
         )

@@ -5,6 +5,7 @@ import math
 import torch
 
 from stages.backends.train.noise import Prediction
+from stages.backends.train.transfer import send
 from stages.contracts.train_settings import Loss
 
 SNR_RANGE = 1e-3, 1e3  # debiased weights outside would be endless
@@ -50,12 +51,12 @@ def distances(predicted: torch.Tensor, target: torch.Tensor, c: torch.Tensor | N
     squares = (predicted.float() - target.float()).square()
     if c is None:
         return squares
-    c = c.to(squares.device)[:, None, None, None]
+    c = send(c, squares.device)[:, None, None, None]
     return 2 * c * ((squares + c.square()).sqrt() - c)
 
 
 def sample_losses(distance_BCHW: torch.Tensor, weight: torch.Tensor, mask_B1HW: torch.Tensor | None) -> torch.Tensor:
     """Weighted mean distance of each sample, float32 (B,); a mask says how much each place of the picture counts."""
     if mask_B1HW is not None:
-        distance_BCHW = distance_BCHW * mask_B1HW.to(distance_BCHW.device)
-    return distance_BCHW.mean(dim=(1, 2, 3)) * weight.to(distance_BCHW.device)
+        distance_BCHW = distance_BCHW * send(mask_B1HW, distance_BCHW.device)
+    return distance_BCHW.mean(dim=(1, 2, 3)) * send(weight, distance_BCHW.device)

@@ -16,6 +16,7 @@ from stages.backends.train.batches import Batch
 from stages.backends.train.data import Prompts
 from stages.backends.train.loss import distances, huber_c, sample_losses, snr_weight
 from stages.backends.train.noise import open_schedule
+from stages.backends.train.transfer import send
 from stages.contracts.lora_metadata import PRECISIONS
 from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from stages.contracts.train_settings import Train
@@ -89,12 +90,12 @@ class LoraModel:
     def losses(self, batch: Batch) -> torch.Tensor:
         """The weighted loss of each sample, float32 (B,), in training precision."""
         device, kind = self.accelerator.device, self.schedule.prediction
-        latents, noise = batch.latents.to(device), batch.noise.to(device)
+        latents, noise = send(batch.latents, device), send(batch.noise, device)
         noised = self.schedule.add_noise(latents, noise, batch.timesteps)
         with self.accelerator.autocast():
             context, pooled = self.prompts.encode(batch.captions)
-            added = {"text_embeds": pooled, "time_ids": batch.time_ids.to(device)}
-            predicted = self.unet(noised, batch.timesteps.to(device), context, added_cond_kwargs=added).sample
+            added = {"text_embeds": pooled, "time_ids": send(batch.time_ids, device)}
+            predicted = self.unet(noised, send(batch.timesteps, device), context, added_cond_kwargs=added).sample
         loss, target = self.train.loss, self.schedule.target(latents, noise, batch.timesteps)
         c = huber_c(loss, batch.timesteps, self.schedule.length) if loss.kind == "huber" else None
         weight = snr_weight(self.schedule.snr(batch.timesteps), loss, kind)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from diffusers import DDPMScheduler
 
+from stages.backends.train.transfer import send
 from stages.runtime.errors import UserError
 
 Prediction = Literal["epsilon", "v_prediction"]
@@ -31,7 +32,7 @@ class NoiseSchedule:
         return len(self.alphas_cumprod)
 
     def _alpha_sigma(self, timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        squares = self.alphas_cumprod[timesteps.cpu()].to(like.device)[:, None, None, None]
+        squares = send(self.alphas_cumprod[timesteps.cpu()], like.device)[:, None, None, None]
         return squares.sqrt(), (1 - squares).sqrt()
 
     def add_noise(self, latents_BCHW: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:

@@ -22,10 +22,10 @@ def open_optimizer(
         groups.append({"params": trained, "lr": settings.text_encoder_rate or settings.learning_rate})
     match settings.name:
         case "prodigy":
-            from prodigyopt import Prodigy
+            from stages.backends.train.prodigy import QuickProdigy
 
             with redirect_stdout(io.StringIO()):  # it prints that it decays weights
-                return Prodigy(
+                return QuickProdigy(
                     groups, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay,
                     d_coef=settings.d_coef, decouple=True, use_bias_correction=settings.use_bias_correction,
                     safeguard_warmup=settings.safeguard_warmup,
@@ -36,7 +36,8 @@ def open_optimizer(
             return AdamW8bit(groups, betas=settings.betas, weight_decay=settings.weight_decay)
         case "adamw8bit":
             print("train: 8-bit AdamW needs CUDA; using AdamW in full precision", file=sys.stderr)
-    return torch.optim.AdamW(groups, betas=settings.betas, weight_decay=settings.weight_decay)
+    fused = True if device.type == "cuda" else None  # on a CPU its bytes are others
+    return torch.optim.AdamW(groups, betas=settings.betas, weight_decay=settings.weight_decay, fused=fused)
 
 
 def rate_factor(step: int, schedule: Literal["constant", "cosine"], warmup: int, steps: int) -> float:

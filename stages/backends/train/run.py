@@ -15,6 +15,7 @@ from stages.backends.train.data import Encoder, check_sizes
 from stages.backends.train.model import LoraModel, open_accelerator
 from stages.backends.train.optimizer import effective_rate, open_optimizer, open_rate_schedule
 from stages.backends.train.state import load_state, save_state
+from stages.backends.train.transfer import send
 from stages.contracts.lora_names import UNET
 from stages.contracts.settings import Machine
 from stages.contracts.train_settings import Train
@@ -46,6 +47,7 @@ class Run:
         self.draws = [(Draw("own", train.batch, train.seed, length, offset, train.captions), self.own)]
         if self.prior:
             self.draws.append((Draw("prior", train.prior_batch, train.seed, length, offset), self.prior))
+        self.ahead: dict[int, list[Batch]] = {}  # drawn while the device was still at the step before
         self.tests = holdout_batches(holdout, train.batch, train.seed, length)
 
     def _open_optimizer(self) -> None:
@@ -64,19 +66,25 @@ class Run:
 
     def _batches(self, turn: int) -> list[Batch]:
         """This process's part of a forward pass: the photos, then the regularization images."""
+        if turn in self.ahead:
+            return self.ahead.pop(turn)
         samples = [sample for draw, pictures in self.draws for sample in draw.samples(pictures, turn)]
         return collate(samples[self.accelerator.process_index :: self.accelerator.num_processes])
 
+    def _turns(self, step: int) -> range:
+        """The forward passes of a step."""
+        return range((step - 1) * self.train.accumulate + 1, step * self.train.accumulate + 1)
+
     def advance(self, step: int) -> Step:
-        """One optimizer step; ``step`` counts from 1.
+        """One optimizer step; ``step`` counts from 1.  The device is waited for when all of it has been asked for.
 
         Raises:
-            UserError: when the loss is not a number any more.
+            UserError: when the loss is not a number any more; the weights are not to be used then.
         """
         torch.set_num_threads(self.threads)  # who draws samples in this process may have changed it
-        own, prior = self._learn(step)
-        if not math.isfinite(own + prior):
-            raise UserError("train", f"the loss is {own + prior} at step {step}", "lower the rate, or use bfloat16")
+        losses = self._learn(step)
+        if step < self.train.steps:
+            self.ahead = {turn: self._batches(turn) for turn in self._turns(step + 1)}
         self._share_gradients()
         if self.train.optimizer.max_grad_norm:
             self.accelerator.clip_grad_norm_(self.trained, self.train.optimizer.max_grad_norm)
@@ -86,27 +94,36 @@ class Run:
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.step(self.trained)
+        own, prior = self._tell(losses)
+        if not math.isfinite(own + prior):
+            raise UserError("train", f"the loss is {own + prior} at step {step}", "lower the rate, or use bfloat16")
         due = step % self.train.holdout_every == 0 or step == self.train.steps
         held = self.holdout_loss() if due else None
         return Step(step, own, prior if self.prior else None, held, rate, d)
 
-    def _learn(self, step: int) -> tuple[float, float]:
-        """Add up the gradients of a step; its mean loss on photos and on regularization images.
+    def _learn(self, step: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Add up the gradients of a step; the loss of each batch's samples, still on the device, and which are photos.
 
         The loss is mean(photos) + prior_weight * mean(regularization images): prior preservation (Ruiz et al. 2022,
         arXiv:2208.12242, equation 2).
         """
-        train, sums = self.train, torch.zeros(2)
-        turns = range((step - 1) * train.accumulate + 1, step * train.accumulate + 1)
-        for batch in (batch for turn in turns for batch in self._batches(turn)):
+        train, told = self.train, []
+        for batch in (batch for turn in self._turns(step) for batch in self._batches(turn)):
             losses = self.model.losses(batch)
             shares = torch.where(batch.own, 1 / train.batch, train.prior_weight / max(1, train.prior_batch))
-            self.accelerator.backward((losses * shares.to(losses.device)).sum() / train.accumulate)
-            told = losses.detach().float().cpu()
-            sums += torch.stack([told[batch.own].sum(), told[~batch.own].sum()])
+            self.accelerator.backward((losses * send(shares, losses.device)).sum() / train.accumulate)
+            told.append((losses.detach().float(), batch.own))
+        return told
+
+    def _tell(self, losses: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, float]:
+        """The step's mean loss on photos and on regularization images, of all processes."""
+        train, sums = self.train, torch.zeros(2)
+        read = torch.cat([told for told, _ in losses]).cpu().split([len(own) for _, own in losses])
+        for told, (_, own) in zip(read, losses, strict=True):
+            sums += torch.stack([told[own].sum(), told[~own].sum()])
         sums = self.accelerator.reduce(sums.to(self.accelerator.device), "sum").cpu()
-        own, prior = (sums / train.accumulate).tolist()
-        return own / train.batch, prior / max(1, train.prior_batch)
+        photos, images = (sums / train.accumulate).tolist()
+        return photos / train.batch, images / max(1, train.prior_batch)
 
     def _share_gradients(self) -> None:
         """Add up what the processes found; each saw its own part of the step's samples."""
