@@ -4,8 +4,8 @@
     python -m bench.gpu --toy            the same code on a CPU at toy size, which says nothing about speed
 
 No download: the weights are random.  Numerics are compared with float32; training steps (batch 1, 4, 8; rank 16, 64;
-with and without checkpointing; PyTorch's attention and, where it is installed, xformers'; eager and compiled); the steps
-of diffusers' and kohya's own scripts, where they are at hand (`bench.gpu_peers` says how to bring them); drawing (20 and
+with and without checkpointing; PyTorch's attention and, where it is installed, xformers'; eager and compiled); steps of
+diffusers' and kohya's own scripts, where they are at hand (`bench.gpu_peers` says how to bring them); drawing (20 and
 30 steps, eager and compiled); peak memory.  What runs out of memory or time is said, never left out.
 """
 

@@ -17,7 +17,9 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 
 from bench.flops import count_decoding, count_forward, count_training
 from bench.gpu_model import Shape, random_weights
+from bench.gpu_waits import count_waits
 from stages.backends.generate.diffusers import DiffusersGenerator
+from stages.backends.sdxl import compile_blocks
 from stages.backends.train.loop import make_repeatable
 from stages.backends.train.memory import estimate_memory
 from stages.backends.train.run import Run
@@ -170,7 +172,7 @@ def open_run(case: Training, place: Place, precision: str = "bfloat16") -> Run:
     if case.attention == "sdpa" and place.device.type == "cuda":  # ours takes xformers' where it is installed
         run.model.unet.set_attn_processor(AttnProcessor2_0())
     if case.compiled:
-        run.model.unet.compile_repeated_blocks(backend=place.compiler)
+        compile_blocks(run.model.unet, place.compiler)
     return run
 
 
@@ -183,7 +185,9 @@ def measure_training(case: Training, place: Place) -> dict[str, Any]:
     warm = time.perf_counter() - start
     start_measuring_memory(place.device)
     taken = clock(lambda: losses.append(run.advance(next(numbers)).loss), place.device, place.seconds)
-    figures: dict[str, Any] = memory_figures(place.device)
+    figures: dict[str, Any] = memory_figures(place.device) | count_waits(
+        lambda: run.advance(next(numbers)), place.device
+    )
     step = statistics.median(taken)
     counted = count_training(place.shape.name, case.rank, checkpointing=case.checkpointing, layers=case.layers)
     figures |= share(case.batch / step, counted, place.peak)
@@ -220,7 +224,7 @@ def open_drawing(case: Sampling, place: Place, dtype: torch.dtype | None = None)
     with random_weights(place.shape, place.device, dtype):
         base = generator.open_base(place.folder)
         if case.compiled:
-            base.pipeline.unet.compile_repeated_blocks(backend=place.compiler, fullgraph=True)
+            compile_blocks(base.pipeline.unet, place.compiler)
         yield generator
 
 

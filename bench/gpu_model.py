@@ -115,9 +115,7 @@ def build_pipeline(
     tokenizers = [
         CLIPTokenizer.from_pretrained(place / name, model_max_length=TOKENS) for name in ("tokenizer", "tokenizer_2")
     ]
-    first, second = (
-        _text_config(v, t, whole=whole_texts) for v, t in zip(shape.texts, tokenizers, strict=True)
-    )
+    first, second = (_text_config(v, t, whole=whole_texts) for v, t in zip(shape.texts, tokenizers, strict=True))
     with torch.device("meta"):
         empty = [AutoencoderKL(**shape.vae), CLIPTextModel(first), CLIPTextModelWithProjection(second)]
     models = [open_empty_unet(shape), *empty]

@@ -166,7 +166,8 @@ def measure_peer(peer: Peer, case: Training, place: Place, more: tuple[str, ...]
             command = diffusers_command(peer, case, place, folder)
     except UserError as error:
         raise NotHereError(str(error)) from None
-    return _read_report(peer, case, place, _run([*command, *more], place, folder)) | {"set": peer.what, "ours": case.name}
+    told = _run([*command, *more], place, folder)
+    return _read_report(peer, case, place, told) | {"set": peer.what, "ours": case.name}
 
 
 def _run(command: list[str], place: Place, folder: Path) -> dict[str, Any]:
@@ -219,7 +220,7 @@ def judge_peers(rows: list[dict[str, Any]]) -> dict[str, str]:
         by_name = {row["case"]: row["step_s"] for row in rows if "step_s" in row}
         ratios = [theirs / by_name[ours] for ours, theirs in pairs if ours in by_name]
         told = "not measured" if not ratios else f"{'met' if min(ratios) > 1 else 'missed'} ({min(ratios):.2f} times)"
-        words[f"faster than {of}'s step"] = told
+        words[f"a step faster than {of}"] = told
     return words
 
 

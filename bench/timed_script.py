@@ -2,9 +2,9 @@
 
     PYTHON bench/timed_script.py REPORT WARM_UP LEAST SECONDS SCRIPT [the script's own options]
 
-Nothing of the script is changed, nothing of this project is imported.  Two calls are watched: every optimizer's step, and
-the loss that accelerate sends backwards.  After WARM_UP steps each one is timed, the device idle at both ends, until there
-are LEAST and SECONDS are over; then REPORT is written and the process ends, in the middle of the script's training.
+Nothing of the script is changed, nothing of this project is imported.  Two calls are watched: every optimizer's step,
+and the loss that accelerate sends backwards.  After WARM_UP steps each one is timed, the device idle at both ends,
+until there are LEAST and SECONDS are over; then REPORT is written and the process ends amid the script's training.
 """
 
 import importlib.util

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import torch
+import torch._dynamo
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -13,6 +14,7 @@ from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from stages.runtime.errors import UserError
 
 PIPELINE = "StableDiffusionXLPipeline"
+VARIANTS = 64  # of a compiled block: widths, training or not, shapes; beyond them blocks run as they are
 
 
 def check_base(folder: Path) -> None:
@@ -50,6 +52,15 @@ def open_pipeline(folder: Path, dtype: torch.dtype) -> StableDiffusionXLPipeline
         raise UserError(folder, f"cannot be loaded ({error})", "fetch it again") from None
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def compile_blocks(unet: UNet2DConditionModel, backend: str = "inductor") -> None:
+    """Compile the UNet's transformer blocks, for each shape by itself.
+
+    No kernel depends on which shapes came before, so that a training that goes on does so with the same ones.
+    """
+    torch._dynamo.config.recompile_limit = VARIANTS
+    unet.compile_repeated_blocks(backend=backend, dynamic=False)
 
 
 def open_skeleton(folder: Path) -> dict[str, torch.nn.Module]:

@@ -110,4 +110,4 @@ def check_drawable(generator: Generator, mode: str, sampler: str, base: Path, lo
 def describe_drawer(worker: type, identity: str, settings: Draw, machine: Machine) -> list[Any]:
     """Who draws, as far as that may change a pixel; ``worker`` and ``identity`` are the generator's."""
     code = describe_code(worker)
-    return [settings.backend, settings.micro_batch, machine.device, machine.threads, code, identity]
+    return [settings.backend, settings.micro_batch, machine.device, machine.compile, machine.threads, code, identity]

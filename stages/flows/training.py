@@ -123,7 +123,7 @@ def training_fingerprint(train: Train, machine: Machine, trainer: Trainer, examp
     pictures = [[example.caption, hash_file(example.picture)] for example in examples.prior]
     masks = [example.mask and hash_file(example.mask) for example in examples.train]  # each in its photo's place
     settings = [train.model_dump(mode="json"), target.dataset.model_dump(mode="json", exclude={"photos"})]
-    computed_by = [machine.device, machine.threads, machine.processes, describe_code(type(trainer))]
+    computed_by = [machine.device, machine.compile, machine.threads, machine.processes, describe_code(type(trainer))]
     return hash_json([settings, computed_by, hash_file(target.manifest), pictures, masks, hash_path(train.base)])
 
 

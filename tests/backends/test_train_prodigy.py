@@ -69,7 +69,7 @@ def test_a_step_and_its_state_are_prodigyopt_s_bit_for_bit(more: dict[str, Any],
     theirs, expected = learn(Prodigy, 12, safeguard_warmup=safeguard_warmup, **more)
     assert is_same(state, expected)
     assert is_same(list(mine), list(theirs))
-    assert state["param_groups"][0]["d"] > 1e-5  # it rose from 1e-6, so its estimate was at work
+    assert state["param_groups"][0]["d"] > 3e-6  # it rose from 1e-6, so its estimate was at work
 
 
 def test_a_step_without_any_gradient_leaves_everything_as_prodigyopt_does() -> None:

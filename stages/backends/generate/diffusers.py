@@ -15,7 +15,7 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from stages.backends.generate.lora import Blend, Layer, read_layers, touches_text
 from stages.backends.generate.samplers import SAMPLERS, open_sampler
-from stages.backends.sdxl import check_base, open_pipeline
+from stages.backends.sdxl import check_base, compile_blocks, open_pipeline
 from stages.contracts.generation import ImageRequest
 from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from stages.contracts.settings import Machine
@@ -47,18 +47,20 @@ class Group(NamedTuple):
 class Base:
     """One base model, loaded, with at most one LoRA in its weights."""
 
-    def __init__(self, folder: Path, device: str, offload: bool) -> None:
-        on_gpu = device.startswith("cuda")
+    def __init__(self, folder: Path, machine: Machine) -> None:
+        on_gpu = machine.device.startswith("cuda")
         self.pipeline = open_pipeline(folder, torch.float16 if on_gpu else torch.float32)
-        if on_gpu and offload:
-            self.pipeline.enable_model_cpu_offload(device=device)
+        if on_gpu and machine.offload:
+            self.pipeline.enable_model_cpu_offload(device=machine.device)
         else:
-            self.pipeline.to(device)
+            self.pipeline.to(machine.device)
         if on_gpu:
             self.pipeline.unet.to(memory_format=torch.channels_last)
             self.pipeline.vae.enable_slicing()  # large pictures, decoded in float32, do not fit together
         else:  # a fifth faster than fused attention at the few tokens of small pictures (measured)
             self.pipeline.unet.set_attn_processor(AttnProcessor())
+        if on_gpu and machine.compile:
+            compile_blocks(self.pipeline.unet)
         self.noise = dict(self.pipeline.scheduler.config)
         self.models = {name: getattr(self.pipeline, name) for name in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}
         self.blend = Blend(self.models)
@@ -182,7 +184,7 @@ class DiffusersGenerator:
         torch.set_num_threads(self.machine.threads)
         if self.opened is None or self.opened[0] != folder:
             self.opened = None  # one base at a time: two may not fit
-            self.opened = (folder, Base(folder, self.machine.device, self.machine.offload))
+            self.opened = (folder, Base(folder, self.machine))
         return self.opened[1]
 
 

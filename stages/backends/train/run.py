@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers.training_utils import EMAModel
 
-from stages.backends.sdxl import open_pipeline
+from stages.backends.sdxl import compile_blocks, open_pipeline
 from stages.backends.train.batches import Batch, Draw, collate, holdout_batches
 from stages.backends.train.data import Encoder, check_sizes
 from stages.backends.train.model import LoraModel, open_accelerator
@@ -41,6 +41,8 @@ class Run:
         self.model = LoraModel(pipeline, train, self.accelerator)
         known = [picture.caption for picture in (*self.own, *self.prior, *holdout)]
         self.model.remember_prompts([*known, ""] if train.captions.dropout else known)
+        if machine.compile and self.accelerator.device.type == "cuda":
+            compile_blocks(self.model.unet)
         self._open_optimizer()
         length = self.model.schedule.length
         offset = train.loss.noise_offset
