@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from stages.backends.train import open_trainer
+from stages.backends.train.state import load_state
 from stages.contracts.settings import Machine
 from stages.contracts.train_settings import Optimizer, Train
 from stages.contracts.training import Checkpoint, Examples, Resumed, Step
@@ -222,5 +223,14 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_base: Path, examples: Examp
     endless = Optimizer.model_construct(
         **{**Optimizer().model_dump(), **ADAMW, "learning_rate": 1e30, "max_grad_norm": 0}
     )
+    train = recipe(tiny_base, steps=30, checkpoint_every=1, holdout_every=30).model_copy(update={"optimizer": endless})
+    told = []
     with pytest.raises(UserError, match="the loss is (nan|inf)"):
-        run(recipe(tiny_base, steps=30).model_copy(update={"optimizer": endless}), examples)
+        for event in open_trainer(train, Machine(threads=1)).train(examples, Path("work")):
+            told.append(event)  # noqa: PERF402  # what came before the error is wanted
+    last = told[-1]
+    assert isinstance(last, Checkpoint)  # of the last step whose loss was a number: nothing of the next one
+    assert {event.step for event in told} == set(range(last.step + 1))
+    state = load_state(Path("work"))
+    assert state is not None
+    assert state["step"] == last.step

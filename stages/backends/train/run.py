@@ -120,8 +120,8 @@ class Run:
     def _tell(self, losses: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, float]:
         """The step's mean loss on photos and on regularization images, of all processes."""
         train, sums = self.train, torch.zeros(2)
-        read = torch.cat([told for told, _ in losses]).cpu().split([len(own) for _, own in losses])
-        for told, (_, own) in zip(read, losses, strict=True):
+        flat = torch.cat([torch.zeros(0, device=self.accelerator.device), *(told for told, _ in losses)]).cpu()
+        for told, (_, own) in zip(flat.split([len(own) for _, own in losses]), losses, strict=True):
             sums += torch.stack([told[own].sum(), told[~own].sum()])
         sums = self.accelerator.reduce(sums.to(self.accelerator.device), "sum").cpu()
         photos, images = (sums / train.accumulate).tolist()
