@@ -66,6 +66,7 @@ def list_cases() -> tuple[dict[str, list[Training]], list[Sampling]]:
               Training(4, 32, True, optimizer="prodigy", within_gib=24.0)]  # fmt: skip
     every = [Training(b, r, c) for b in (1, 4, 8) for r in (16, 64) for c in (False, True)]
     more = [*(case for case in every if case not in first), Training(1, optimizer="prodigy")]
+    more.insert(0, Training(4, repeatable=False))  # as the peers train
     more += [Training(batch, attention="xformers") for batch in (1, 8)]
     drawing = [Sampling(steps, 1, compiled) for compiled in (False, True) for steps in (20, 30)]
     beside = [Training(4, layers="transformer")]  # what kohya trains

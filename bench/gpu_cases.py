@@ -16,8 +16,8 @@ import torch._dynamo
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from bench.flops import count_decoding, count_forward, count_training
+from bench.gpu_meters import GIB, count_waits, memory_figures, start_measuring_memory
 from bench.gpu_model import Shape, random_weights
-from bench.gpu_waits import count_waits
 from stages.backends.generate.diffusers import DiffusersGenerator
 from stages.backends.sdxl import compile_blocks
 from stages.backends.train.loop import make_repeatable
@@ -28,7 +28,6 @@ from stages.contracts.settings import Machine
 from stages.contracts.train_settings import Train
 from stages.contracts.training import Examples
 
-GIB = 2**30
 OPTIMIZERS = {
     "adamw": {"name": "adamw", "learning_rate": 1e-4, "betas": (0.9, 0.999)},
     "prodigy": {"name": "prodigy", "learning_rate": 1.0},
@@ -68,6 +67,7 @@ class Training:
     compiled: bool = False
     optimizer: str = "adamw"
     layers: str = "attention"
+    repeatable: bool = True  # as we train: the same kernels every time
     within_gib: float | None = None  # what the issue of memory is: it must fit
 
     @property
@@ -75,6 +75,7 @@ class Training:
         """One line that tells it from the others."""
         words = [f"train batch {self.batch} rank {self.rank}", self.attention, self.optimizer]
         words += [f"layers {self.layers}"] * (self.layers != "attention")
+        words += ["not repeatable"] * (not self.repeatable)
         words += ["checkpointing"] * self.checkpointing + ["compiled blocks"] * self.compiled
         return ", ".join(words if self.within_gib is None else ["memory", *words])
 
@@ -141,22 +142,6 @@ def measure_peak(device: torch.device, side: int) -> float:
     return 10 * 2 * side**3 / min(clock(ten, device, 0.5, 5)) / 1e12
 
 
-def memory_figures(device: torch.device) -> dict[str, float]:
-    """GiB since the last reset: held by tensors at most, held by PyTorch at most, taken on the whole device now."""
-    if device.type != "cuda":
-        return {}
-    left, total = torch.cuda.mem_get_info(device)
-    peaks = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device), total - left
-    return dict(zip(("allocated_gib", "reserved_gib", "device_gib"), (round(n / GIB, 2) for n in peaks), strict=True))
-
-
-def start_measuring_memory(device: torch.device) -> None:
-    """From here on."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
 def open_run(case: Training, place: Place, precision: str = "bfloat16") -> Run:
     """Our training, before its first step.
 
@@ -166,6 +151,8 @@ def open_run(case: Training, place: Place, precision: str = "bfloat16") -> Run:
     if case.attention == "xformers" and (find_spec("xformers") is None or place.device.type != "cuda"):
         raise NotHereError("xformers is not installed" if place.device.type == "cuda" else "xformers needs CUDA")
     make_repeatable(place.machine)
+    if not case.repeatable:
+        torch.use_deterministic_algorithms(False)
     with random_weights(place.shape, place.device):
         examples = replace(place.examples, train=place.examples.train[: case.batch])
         run = Run(case.recipe(place, precision), place.machine, examples)

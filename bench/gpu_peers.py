@@ -210,15 +210,13 @@ def list_peer_cases(place: Place, batch: int, rank: int) -> list[tuple[str, Call
 
 
 def judge_peers(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """The aims: our step faster than the fastest of each peer's that does the same work on the same card."""
+    """The aims: our step of batch 4 faster than the fastest of each peer's that does the same work on the same card."""
+    steps = {row["case"]: row["step_s"] for row in rows if "step_s" in row}
     words = {}
     for of in dict.fromkeys(peer.of for peer in PEERS):
-        pairs = [
-            (row["ours"], row["step_s"]) for peer in PEERS if peer.of == of
-            for row in rows if row["case"].startswith(peer.name) and "step_s" in row
-        ]  # fmt: skip
-        by_name = {row["case"]: row["step_s"] for row in rows if "step_s" in row}
-        ratios = [theirs / by_name[ours] for ours, theirs in pairs if ours in by_name]
+        pairs = [(steps[case], steps.get(peer.ours(4).name)) for peer in PEERS if peer.of == of
+                 for case in steps if case.startswith(peer.name)]  # fmt: skip
+        ratios = [theirs / ours for theirs, ours in pairs if ours]
         told = "not measured" if not ratios else f"{'met' if min(ratios) > 1 else 'missed'} ({min(ratios):.2f} times)"
         words[f"a step faster than {of}"] = told
     return words
