@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.flops import count_training
-from bench.gpu_cases import NotHereError, Place, Training, share
+from bench.gpu_cases import NotHereError, Place, Training, free, share
 from bench.gpu_model import build_pipeline
 from bench.harness import require_peer
 from bench.results_file import describe_peer
@@ -76,6 +76,8 @@ def write_base(place: Place) -> Path:
         for name in ("tokenizer", "tokenizer_2"):
             _write_vocabulary(beside / name)
         beside.rename(folder)
+        del pipeline
+        free(place.device)  # a peer shall have the card for itself
     return folder
 
 

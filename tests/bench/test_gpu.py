@@ -17,17 +17,20 @@ def test_floating_point_operations_of_sdxl_are_those_of_the_published_counts() -
 
 @pytest.mark.slow
 def test_the_toy_proof_measures_every_kind_of_case_and_says_that_it_is_no_proof(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("PISTACHIO_DIFFUSERS", "PISTACHIO_KOHYA"):
+        monkeypatch.delenv(name, raising=False)
     assert gpu.main(["--toy", "--out", str(tmp_path / "toy.json")]) == 0
     assert "not yet run on a GPU" in capsys.readouterr().out
     found = json.loads((tmp_path / "toy.json").read_text(encoding="utf-8"))
     rows = {row["case"]: row for row in found["cases"]}
-    assert {row["section"] for row in rows.values()} >= {"training", "drawing", "memory", "numerics"}
+    assert {row["section"] for row in rows.values()} >= {"training", "peers", "drawing", "memory", "numerics"}
     eager, compiled = "train batch 2 rank 2, sdpa, adamw", "train batch 2 rank 2, sdpa, adamw, compiled blocks"
     assert rows[eager]["last_loss"] == pytest.approx(rows[compiled]["last_loss"], rel=1e-3)
     assert rows["bfloat16 training against float32"]["gradient_cosine"] > 0.99
     assert rows["train batch 2 rank 2, xformers, adamw"]["skipped"] == "xformers needs CUDA"
+    assert all("clone" in row["skipped"] for row in rows.values() if row["section"] == "peers")
     assert not any("failed" in row for row in rows.values())
 
 
