@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +147,14 @@ class Ours:
     folder: Path
     photos: Photos
     precision: str
+    compiled: bool = False
     events: Iterator[Event] | None = None
     differences: list[float] = field(default_factory=list)
 
     @property
     def machine(self) -> Machine:
         """The script's threads, and no save of the state within what is timed."""
-        return Machine(threads=torch.get_num_threads(), save_seconds=1e9)
+        return Machine(threads=torch.get_num_threads(), save_seconds=1e9, compile=self.compiled)
 
     def __call__(self) -> Timed:
         """``STEPS`` steps."""
@@ -203,15 +204,17 @@ def _tokens(tokenizer: Any, caption: str) -> list[int]:
 
 
 def prepare(folder: Path) -> list[Case]:
-    """bfloat16 and float32."""
+    """bfloat16 and float32, ours as it is and with ``machine.compile``; the script as its README starts it."""
     photos, cases = draw_photos(folder / "photos"), []
-    for precision, tolerance in TOLERANCE.items():
-        script, ours = Script(folder, photos, precision), Ours(folder, photos, precision)
+    scripts = {precision: Script(folder, photos, precision) for precision in TOLERANCE}
+    for (precision, tolerance), compiled in product(TOLERANCE.items(), (False, True)):
+        script, ours = scripts[precision], Ours(folder, photos, precision, compiled)
+        name = f"{precision}, ours compiled" if compiled else precision
         cases.append(
             Case(
                 ours, script, partial(ours.compare, script),
                 f"losses of its first {CHECKED} steps within {tolerance:g}, on its batches, from its LoRA",
-                STEPS, f"steps of batch {BATCH}", precision, aim=1.5, peers={"diffusers": script.describe()},
+                STEPS, f"steps of batch {BATCH}", name, aim=1.5, peers={"diffusers": script.describe()},
                 figures=partial(_figures, ours),
             )
         )  # fmt: skip

@@ -7,6 +7,8 @@ import torch
 import torch._dynamo
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 from transformers.utils import logging as transformers_logging
 
@@ -58,7 +60,15 @@ def compile_blocks(unet: UNet2DConditionModel, backend: str = "inductor") -> Non
     """Compile the UNet's transformer blocks, for each shape by itself.
 
     No kernel depends on which shapes came before, so that a training that goes on does so with the same ones.
+
+    Raises:
+        UserError: when there is no compiler for the kernels.
     """
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        todo = "install g++ or name one in the variable CXX, or set machine.compile=false"
+        raise UserError("machine.compile", "there is no C++ compiler", todo) from None
     torch._dynamo.config.recompile_limit = VARIANTS
     unet.compile_repeated_blocks(backend=backend, dynamic=False)
 

@@ -150,8 +150,8 @@ class Machine(Section):
     )
     compile: bool = Field(
         False,
-        description="diffusers on CUDA: compile the UNet's blocks, which takes a minute, to train and draw faster; "
-        "other bytes than without; not yet run on a GPU",
+        description="diffusers: compile the UNet's blocks, which takes a minute and a C++ compiler, to train and draw "
+        "faster; other bytes than without; not yet run on a GPU",
     )
     comfyui_urls: tuple[Url, ...] = Field(
         ("http://127.0.0.1:8188",), min_length=1, description="ComfyUI servers that share the pictures"

@@ -59,7 +59,7 @@ class Base:
             self.pipeline.vae.enable_slicing()  # large pictures, decoded in float32, do not fit together
         else:  # a fifth faster than fused attention at the few tokens of small pictures (measured)
             self.pipeline.unet.set_attn_processor(AttnProcessor())
-        if on_gpu and machine.compile:
+        if machine.compile:
             compile_blocks(self.pipeline.unet)
         self.noise = dict(self.pipeline.scheduler.config)
         self.models = {name: getattr(self.pipeline, name) for name in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}

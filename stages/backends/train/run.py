@@ -41,7 +41,7 @@ class Run:
         self.model = LoraModel(pipeline, train, self.accelerator)
         known = [picture.caption for picture in (*self.own, *self.prior, *holdout)]
         self.model.remember_prompts([*known, ""] if train.captions.dropout else known)
-        if machine.compile and self.accelerator.device.type == "cuda":
+        if machine.compile:
             compile_blocks(self.model.unet)
         self._open_optimizer()
         length = self.model.schedule.length
