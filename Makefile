@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 # Another package index for torch alone, for example one that has CPU or CUDA builds: make TORCH_INDEX=https://... setup
 TORCH_INDEX ?=
-EXTRAS ?= dev
+EXTRAS ?= dev,scale
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

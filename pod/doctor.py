@@ -30,7 +30,7 @@ MODULES = {
     "prometheus-client": "prometheus_client", "pyyaml": "yaml", "ruamel.yaml.clib": "_ruamel_yaml",
 }  # fmt: skip
 NEEDED = {name: MODULES.get(name, name) for name in NAMES.split()}
-WHERE_THERE = {"xformers": "xformers.ops", "bitsandbytes": "bitsandbytes"}  # imported if installed
+WHERE_THERE = {"xformers": "xformers.ops", "bitsandbytes": "bitsandbytes", "ray": "ray"}  # imported if installed
 MATCHED = ("transformers", "diffusers", "huggingface-hub", "peft", "tokenizers", "accelerate")
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 LIBRARIES = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0", "libxcb.so.1": "libxcb1"}  # OpenCV's

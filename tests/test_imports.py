@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {"runtime": 0, "contracts": 1, "measures": 2, "reports": 2, "backends": 3, "flows": 4}
 STAGE, COMMAND = 5, 6
 HEAVY = frozenset(
-    "torch diffusers transformers peft accelerate insightface onnxruntime prodigyopt xformers bitsandbytes".split()
+    "torch diffusers transformers peft accelerate insightface onnxruntime prodigyopt xformers bitsandbytes ray".split()
 )
 
 

@@ -163,6 +163,15 @@ class Machine(Section):
     comfyui_patience: Positive = Field(
         120.0, description="seconds without an answer of any ComfyUI server after which the run stops"
     )
+    ray_address: str | None = Field(
+        None,
+        min_length=1,
+        description="a Ray cluster whose workers caption, draw and judge: its address, auto, or local for one on this "
+        "machine that ends with the run; null: without Ray",
+    )
+    ray_workers: Count | None = Field(
+        None, description="workers; null: one for each GPU of the cluster, without CUDA one for each threads CPUs"
+    )
     state_dir: Path | None = Field(None, description="where interrupted work is kept; default the user's cache folder")
     kohya: Kohya = Kohya()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.backends.caption import open_captioner
+from stages.backends.caption import caption_groups, captioner_of, open_captioner
 from stages.contracts.captions import clean_text, find_caption, names_word, read_caption, write_caption
 from stages.contracts.generation import Captioner
 from stages.contracts.settings import Caption, Dataset, Machine
@@ -61,7 +61,7 @@ def fingerprint(captioner: Captioner, caption: Caption, dataset: Dataset, machin
     """What unfinished captions belong to: settings, the model's bytes, the code, and the kind of machine."""
     settings = [caption.model_dump(mode="json", exclude={"drop"}), dataset.model_dump(mode="json")]
     model = hash_path(caption.model) if caption.model and caption.backend != "template" else ""
-    return hash_json([settings, model, describe_code(type(captioner)), machine.device, machine.threads])
+    return hash_json([settings, model, describe_code(captioner_of(captioner)), machine.device, machine.threads])
 
 
 def ask(photos: Sequence[Path], captioner: Captioner, group: int, kept: Path) -> Iterator[tuple[Path, str]]:
@@ -85,6 +85,5 @@ def ask(photos: Sequence[Path], captioner: Captioner, group: int, kept: Path) ->
 
 
 def _answers(left: Sequence[tuple[Path, Path]], captioner: Captioner, group: int) -> Iterator[str]:
-    for start in range(0, len(left), group):
-        pictures = [read_picture(photo) for _, photo in left[start : start + group]]
-        yield from (clean_text(text) for text, _ in zip(captioner.captions(pictures), pictures, strict=True))
+    groups = ([read_picture(photo) for _, photo in left[start : start + group]] for start in range(0, len(left), group))
+    yield from (clean_text(text) for text in caption_groups(captioner, groups))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.backends.generate import generate_files
 from stages.contracts.generation import Generator, ImageRequest
 from stages.contracts.settings import Draw, Machine
 from stages.runtime.behind import Behind
@@ -51,23 +52,23 @@ def draw_missing(
     copies = copies or [()] * len(requests)
     # A request that is asked for twice is drawn once: the second time its picture lies there already.
     missing = {place: request for request, place in zip(requests, places, strict=True) if not place.exists()}
-    drawn = iter(generator.generate(list(missing.values())))
+    drawn = iter(generate_files(generator, list(missing.values())))
     with Behind(WAITING) as behind:
         for place, others in zip(places, copies, strict=True):
             if place in missing:  # drawn even where somebody else wrote it meanwhile: the drawings come in order
                 del missing[place]
-                image = next(drawn)
-                behind.do(_write, image, place, *others)
+                image, file = next(drawn)
+                behind.do(_write, image, file, place, *others)
             else:
                 behind.wait()  # it may be one of those that are being written
                 image = read_picture(place)
-                behind.do(_write, image, *others)
+                behind.do(_write, image, None, *others)
             yield image
 
 
-def _write(image: np.ndarray, *paths: Path) -> None:
-    """One picture into several files, encoded once."""
-    data = encode_png(image) if paths else b""
+def _write(image: np.ndarray, file: bytes | None, *paths: Path) -> None:
+    """One picture into several files, encoded once, unless it is already: ``file``."""
+    data = (file or encode_png(image)) if paths else b""
     for path in paths:
         with replacing(path) as beside:
             beside.write_bytes(data)
@@ -108,6 +109,6 @@ def check_drawable(generator: Generator, mode: str, sampler: str, base: Path, lo
 
 
 def describe_drawer(worker: type, identity: str, settings: Draw, machine: Machine) -> list[Any]:
-    """Who draws, as far as that may change a pixel; ``worker`` and ``identity`` are the generator's."""
+    """Who draws, as far as that may change a pixel: ``drawer_of`` the generator, and its ``identity``."""
     code = describe_code(worker)
     return [settings.backend, settings.micro_batch, machine.device, machine.compile, machine.threads, code, identity]

@@ -9,7 +9,8 @@ import numpy as np
 from stages.contracts.generation import TextImageJudge
 from stages.contracts.manifest import Manifest
 from stages.contracts.settings import Dataset
-from stages.flows.scoring import TOGETHER, read_photos
+from stages.flows.scoring import read_photos
+from stages.flows.sights import TOGETHER
 from stages.runtime.pictures import read_picture
 
 

@@ -29,7 +29,7 @@ from stages.flows.picture_rows import measure_yardstick
 from stages.flows.policy import PromptPolicy
 from stages.flows.production_gate import find_objections
 from stages.flows.production_recipe import Recipe
-from stages.flows.scoring import Score, make_references, read_photos, request_of, score, without_trigger
+from stages.flows.scoring import Score, judge, make_references, read_photos, request_of, score, without_trigger
 from stages.flows.sights import Instruments, Sight, open_instruments
 from stages.measures.memorisation import Views, Yardstick, find_closest, measure_alikeness
 from stages.measures.sharpness import sharpness
@@ -168,12 +168,13 @@ class Production:
         orders = list(orders)
         requests = [order.request for order in orders]
         places = [find(order) or place_of(order.request, self.kept) for order in orders]
-        pairs = zip(orders, draw_missing(self.generator, requests, places), strict=True)
-        while group := list(islice(pairs, self.params.batch.micro_batch)):
-            images, shown = [pixels for _, pixels in group], [order.shows for order, _ in group]
-            scores = list(score(images, shown, self.real.photos.references, self.instruments))
+        drawn, together = draw_missing(self.generator, requests, places), self.params.batch.micro_batch
+        shown, references = [order.shows for order in orders], self.real.photos.references
+        judged = zip(orders, judge(drawn, shown, references, self.instruments, together), strict=True)
+        while group := list(islice(judged, together)):
+            images = [pixels for _, (pixels, _) in group]
             unsafe = self.safety.flag(images) if self.safety else [None] * len(images)
-            for (order, pixels), one, flag in zip(group, scores, unsafe, strict=True):
+            for (order, (pixels, one)), flag in zip(group, unsafe, strict=True):
                 yield self._decide(order, pixels, one, flag)
 
     def _decide(self, order: Order, pixels: np.ndarray, one: Score, unsafe: float | None) -> Made:

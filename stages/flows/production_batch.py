@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stages.backends.generate import open_generator
+from stages.backends.generate import drawer_of, open_generator
 from stages.contracts.batches import (
     BATCH,
     COLUMNS,
@@ -93,7 +93,7 @@ class Job:
     def drawn_by(self) -> str:
         """Another drawer may draw other pixels."""
         generator = self.generator
-        return hash_json(describe_drawer(type(generator), generator.identity, self.params.batch, self.machine))
+        return hash_json(describe_drawer(drawer_of(generator), generator.identity, self.params.batch, self.machine))
 
 
 def prepare_job(params: Params, machine: Machine, asked: Asked) -> Job:

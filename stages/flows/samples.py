@@ -48,7 +48,8 @@ class Sampler:
         kept = [self.kept / f"{name}-{number:02d}.png" for number in range(len(shots))]
         missing = [place for place in kept if not place.exists()]
         requests = [self._request(lora, *shot) for shot, place in zip(shots, kept, strict=True) if place in missing]
-        generator = open_generator("diffusers", self.machine, self.train.samples.micro_batch)
+        here = self.machine.model_copy(update={"ray_address": None})  # a few pictures, and this GPU has the memory
+        generator = open_generator("diffusers", here, self.train.samples.micro_batch)
         for place, picture in zip(missing, generator.generate(requests), strict=True):
             write_png(place, picture)
         folder = lora.parent / FOLDER

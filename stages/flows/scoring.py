@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stages.backends.generate import open_generator
+from stages.backends.generate import drawer_of, open_generator
 from stages.contracts.generation import Generator, ImageRequest
 from stages.contracts.manifest import Photo, read_manifest
 from stages.contracts.paths import MANIFEST
@@ -19,24 +19,14 @@ from stages.contracts.protocol import fill
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import ComfyUI, Dataset, Draw, Eval, Judges, Machine, Sweep
 from stages.flows.drawing import Shot, check_can_draw, describe_drawer, describe_request, draw, place_of
-from stages.flows.sights import Instruments, Sight, look, open_instruments
+from stages.flows.sights import TOGETHER, Instruments, Seen, Sight, examine_all, open_instruments
 from stages.measures.identity import similarities
-from stages.measures.skin import (
-    NO_FACE,
-    SkinFeatures,
-    SkinReferences,
-    SkinScore,
-    skin_features,
-    skin_references,
-    skin_score,
-)
+from stages.measures.skin import NO_FACE, SkinReferences, SkinScore, skin_references, skin_score
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture, resize
 from stages.runtime.progress import tell_resumed
 from stages.runtime.provenance import hash_json, hash_path
 from stages.runtime.state import work_folder
-
-TOGETHER = 16  # pictures handed to the judges at once; decides memory and speed, never a number
 
 
 @dataclass(frozen=True)
@@ -116,16 +106,11 @@ def make_references(images: Iterable[np.ndarray], instruments: Instruments) -> R
     Raises:
         UserError: when no face is found in any of them.
     """
-    sights: list[Sight] = []
-    skins = []
-    images = iter(images)
-    while together := list(islice(images, TOGETHER)):
-        seen = look(together, instruments)
-        sights += seen
-        skins += [skin_features(i, s.face.landmarks) for i, s in zip(together, seen, strict=True) if s.face]
+    seen = [one for _, one in examine_all(images, instruments)]
+    sights = [one.sight for one in seen]
     faces = [sight.face for sight in sights if sight.face is not None]
     second = [sight.second for sight in sights if sight.second is not None]
-    usable = [skin for skin in skins if skin is not None]
+    usable = [one.skin for one in seen if one.skin is not None]
     if not faces or not second or not usable:
         what = f"no usable face in any of the {len(sights)}"
         raise UserError("holdout photos", what, "use photos that show the face, or another judges.faces.detection_size")
@@ -137,25 +122,32 @@ def score(
     images: Iterable[np.ndarray], prompts: Iterable[str], references: References, instruments: Instruments
 ) -> Iterator[Score]:
     """Score pictures, uint8 (H, W, 3) RGB, as they come, each with what it should show."""
-    pairs = zip(images, prompts, strict=True)
-    while together := list(islice(pairs, TOGETHER)):
-        yield from _score_together([i for i, _ in together], [p for _, p in together], references, instruments)
+    return (found for _, found in judge(images, prompts, references, instruments))
+
+
+def judge(
+    images: Iterable[np.ndarray], prompts: Iterable[str], references: References, instruments: Instruments,
+    together: int = TOGETHER,
+) -> Iterator[tuple[np.ndarray, Score]]:  # fmt: skip
+    """``score``, each picture beside its score; ``together`` pictures are looked at before the first is passed on."""
+    pairs = zip(examine_all(images, instruments, together), prompts, strict=True)
+    while group := list(islice(pairs, together)):
+        scores = _score_together([seen for (_, seen), _ in group], [p for _, p in group], references, instruments)
+        yield from ((image, found) for ((image, _), _), found in zip(group, scores, strict=True))
 
 
 def _score_together(
-    images: list[np.ndarray], prompts: list[str], references: References, instruments: Instruments
+    seen: Sequence[Seen], prompts: list[str], references: References, instruments: Instruments
 ) -> list[Score]:
-    sights = look(images, instruments)
+    sights = [one.sight for one in seen]
     first = similarities([sight.face.embedding if sight.face else None for sight in sights], references.first)
     second = similarities([sight.second for sight in sights], references.second)
     adherence = (np.stack([sight.shows for sight in sights]) * instruments.text_image.embed_texts(prompts)).sum(axis=1)
-    scores = []
-    for i, sight in enumerate(sights):
-        face = sight.face
-        features: SkinFeatures | None = skin_features(images[i], face.landmarks) if face else None
-        skin = skin_score(features, references.skin) if face else NO_FACE
-        scores.append(Score(face is not None, float(first[i]), float(second[i]), skin, float(adherence[i]), sight))
-    return scores
+    skins = [skin_score(one.skin, references.skin) if one.sight.face else NO_FACE for one in seen]
+    return [
+        Score(sight.face is not None, float(first[i]), float(second[i]), skins[i], float(adherence[i]), sight)
+        for i, sight in enumerate(sights)
+    ]
 
 
 @dataclass(frozen=True)
@@ -210,7 +202,7 @@ def open_studio(
         raise UserError(MANIFEST, "no holdout photos to compare with", "raise dataset.holdout_min")
     references = make_references(read_photos(dataset.photos, holdout, settings.resolution), instruments)
     with work_folder(
-        machine.state_dir, folder.name, _fingerprint(type(generator), generator.identity, settings, machine, shots)
+        machine.state_dir, folder.name, _fingerprint(drawer_of(generator), generator.identity, settings, machine, shots)
     ) as kept:
         places = {place_of(shot.request, kept) for shot in shots}
         tell_resumed(folder.name, sum(place.exists() for place in places), len(places))

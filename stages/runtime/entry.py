@@ -23,14 +23,19 @@ QUIET = {
 }
 
 
-@contextmanager
-def program() -> Iterator[None]:
-    """Around everything that a program does: quiet libraries; bad input or a full disk is one line, exit code 2."""
+def quieten() -> None:
+    """Keep libraries from asking a network and from talking."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", module="PIL")  # what a picture's reader has to say is said once, by UserError
+
+
+@contextmanager
+def program() -> Iterator[None]:
+    """Around everything that a program does: quiet libraries; bad input or a full disk is one line, exit code 2."""
+    quieten()
     try:
         yield
     except UserError as error:

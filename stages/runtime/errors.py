@@ -13,6 +13,10 @@ class UserError(Exception):
         self.where, self.what, self.todo = str(where), what, todo
         super().__init__(f"{where}: {what}" + (f"; {todo}" if todo else ""))
 
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        """Sent to another process, it stays what it is."""
+        return UserError, (self.where, self.what, self.todo)
+
     @property
     def line(self) -> str:
         """The message on one line that a terminal can show, whatever characters a file name holds."""

@@ -38,6 +38,18 @@ def hash_path(path: Path) -> str:
     return hash_json([[p.relative_to(path).as_posix(), hash_file(p)] for p in files])
 
 
+_HASHED: dict[Path, tuple[Any, str]] = {}
+
+
+def hash_unchanged(path: Path) -> str:
+    """``hash_path``, remembered by this process for as long as no file's size, time or inode changes."""
+    where = path.absolute()
+    stamps = stamp_files(path) if path.is_dir() else _stamp(path)
+    if where not in _HASHED or _HASHED[where][0] != stamps:
+        _HASHED[where] = (stamps, hash_path(path))
+    return _HASHED[where][1]
+
+
 @cache
 def describe_code(worker: type | None = None) -> str:
     """Which code this is: the hash of the package, of the file of ``worker``, and the versions of what computes.
@@ -61,10 +73,13 @@ def stamp_files(folder: Path) -> dict[str, tuple[int, int, int]]:
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
             if path.is_file():
-                status = path.stat()
-                name = path.relative_to(folder).as_posix()
-                found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+                found[path.relative_to(folder).as_posix()] = _stamp(path)
     return found
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def require_unchanged(folder: Path, stamps: dict[str, tuple[int, int, int]]) -> None:

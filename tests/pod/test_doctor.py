@@ -81,7 +81,8 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Clinic:
 def test_the_doctor_imports_what_the_project_depends_on() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(doctor.NEEDED) == set(project["dependencies"])
-    extras = {name for name in project["optional-dependencies"]["gpu"] if name not in doctor.RUNTIMES}
+    optional = [*project["optional-dependencies"]["gpu"], *project["optional-dependencies"]["scale"]]
+    extras = {name for name in optional if name not in doctor.RUNTIMES}
     assert extras == set(doctor.WHERE_THERE)
 
 

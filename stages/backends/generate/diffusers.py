@@ -20,7 +20,7 @@ from stages.contracts.generation import ImageRequest
 from stages.contracts.lora_names import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from stages.contracts.settings import Machine
 from stages.runtime.errors import UserError
-from stages.runtime.provenance import hash_file
+from stages.runtime.provenance import hash_unchanged
 
 
 class LoraKey(NamedTuple):
@@ -148,7 +148,7 @@ class DiffusersGenerator:
             UserError: for a base or LoRA that is missing, or a mode, sampler or size that cannot be drawn.
         """
         self._check(requests)
-        hashes = {path: hash_file(path) for path in {request.lora for request in requests} if path is not None}
+        hashes = {path: hash_unchanged(path) for path in {request.lora for request in requests} if path is not None}
         return self._drawn(requests, [_group(request, hashes) for request in requests])
 
     def _check(self, requests: Sequence[ImageRequest]) -> None:

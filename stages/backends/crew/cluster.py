@@ -1,0 +1,147 @@
+"""Ray's cluster: one of this program's own, on loopback and gone with it, or one that is running already."""
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from stages.contracts.settings import Machine
+from stages.runtime.errors import UserError, one_line
+
+KEY = "machine.ray_address"
+LOCAL = "local"
+PREFIX, LOCK = "pistachio-ray-", ".lock"
+LONGEST = 30  # characters of the temporary folder: Ray makes sockets below it, and a socket's path may have 107
+STORE = 1 << 30  # bytes for results on their way, of a cluster of our own
+CONNECT_S = 5.0
+SILENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anybody
+    "RAY_LOG_TO_STDERR": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "10",  # about as many seconds for a cluster that does not answer
+}
+ALONE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for: this machine only, every port on 127.0.0.1
+    "AUTOSCALER_METRIC_PORT": "-1",  # the only port that would listen elsewhere
+    "RAY_AUTH_MODE": "token",
+}
+
+
+def prepare_ray(address: str | None) -> None:
+    """Set what Ray reads when it is imported, never later.
+
+    Raises:
+        UserError: when it is not installed.
+    """
+    if find_spec("ray") is None:
+        raise UserError(KEY, "Ray is not installed", "pip install 'pistachio[scale]', or leave the address empty")
+    os.environ.update(SILENT)
+    if address == LOCAL:
+        os.environ.update(ALONE)
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # this program and its workers know it, nobody else
+
+
+class Cluster:
+    """A connection to Ray; ``close`` ends it, and all of the cluster when it is this program's own."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Start or find the cluster.
+
+        Raises:
+            UserError: when it does not answer.
+        """
+        self.address = machine.ray_address or LOCAL
+        self.folder: Path | None = None
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        if self.address == LOCAL:
+            self._start(machine)
+        else:
+            self._find()
+
+    def _start(self, machine: Machine) -> None:
+        remove_abandoned()
+        self.folder = short_folder() / f"{PREFIX}{secrets.token_hex(4)}"
+        self.lock = FileLock(self.folder.with_suffix(LOCK))
+        self.lock.acquire()
+        self.folder.mkdir(mode=0o700)
+        on_gpu = machine.device.startswith("cuda")
+        cpus = None if machine.ray_workers is None or on_gpu else machine.ray_workers * machine.threads
+        _init(address=LOCAL, num_cpus=cpus, num_gpus=None if on_gpu else 0, include_dashboard=False,
+              object_store_memory=STORE, _temp_dir=str(self.folder))  # fmt: skip
+
+    def _find(self) -> None:
+        host, _, port = self.address.rpartition(":")
+        if port.isdecimal() and "/" not in host:  # Ray itself would ask for minutes
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+            except OSError as error:
+                raise UserError(KEY, f"no answer from {self.address} ({error})", TODO) from None
+        try:
+            _init(address=self.address)
+        except (OSError, RuntimeError, ValueError, ImportError) as error:
+            raise UserError(KEY, f"no cluster at {self.address}: {one_line(str(error))[:200]}", TODO) from None
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        import ray
+
+        ray.shutdown()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.with_suffix(LOCK).unlink(missing_ok=True)
+            self.lock.release()
+            self.folder = None
+
+
+TODO = "start one (docs/scale.md), or use machine.ray_address=local"
+
+
+def _init(**settings: Any) -> None:
+    with _signals_kept():
+        import ray
+
+        ray.init(
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            configure_logging=False,
+            namespace="pistachio",
+            **settings,
+        )
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own in place of the program's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def short_folder() -> Path:
+    """Where temporary files go, or /tmp when that is too long a name for what Ray makes below it."""
+    place = tempfile.gettempdir()
+    return Path(place if len(place) <= LONGEST else "/tmp")
+
+
+def remove_abandoned() -> None:
+    """Remove what programs that were killed have left behind: nobody holds its lock."""
+    for path in short_folder().glob(f"{PREFIX}*{LOCK}"):
+        with suppress(Timeout, OSError), FileLock(path, timeout=0):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink(missing_ok=True)
