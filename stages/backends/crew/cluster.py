@@ -3,25 +3,25 @@
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from stages.backends.crew import undertaker
 from stages.contracts.settings import Machine
 from stages.runtime.errors import UserError, one_line
 
 KEY = "machine.ray_address"
 LOCAL = "local"
-PREFIX, LOCK = "pistachio-ray-", ".lock"
+PREFIX = "pistachio-ray-"
 LONGEST = 30  # characters of the temporary folder: Ray makes sockets below it, and a socket's path may have 107
 STORE = 1 << 30  # bytes for results on their way, of a cluster of our own
 CONNECT_S = 5.0
@@ -61,7 +61,7 @@ class Cluster:
             UserError: when it does not answer.
         """
         self.address = machine.ray_address or LOCAL
-        self.folder: Path | None = None
+        self.undertaker: subprocess.Popen[bytes] | None = None
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         if self.address == LOCAL:
             self._start(machine)
@@ -69,15 +69,13 @@ class Cluster:
             self._find()
 
     def _start(self, machine: Machine) -> None:
-        remove_abandoned()
-        self.folder = short_folder() / f"{PREFIX}{secrets.token_hex(4)}"
-        self.lock = FileLock(self.folder.with_suffix(LOCK))
-        self.lock.acquire()
-        self.folder.mkdir(mode=0o700)
+        place = tempfile.gettempdir()
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place if len(place) <= LONGEST else "/tmp")).resolve()
+        self.undertaker = call_undertaker(folder)
         on_gpu = machine.device.startswith("cuda")
         cpus = None if machine.ray_workers is None or on_gpu else machine.ray_workers * machine.threads
         _init(address=LOCAL, num_cpus=cpus, num_gpus=None if on_gpu else 0, include_dashboard=False,
-              object_store_memory=STORE, _temp_dir=str(self.folder))  # fmt: skip
+              object_store_memory=STORE, _temp_dir=str(folder))  # fmt: skip
 
     def _find(self) -> None:
         host, _, port = self.address.rpartition(":")
@@ -96,11 +94,9 @@ class Cluster:
         import ray
 
         ray.shutdown()
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.with_suffix(LOCK).unlink(missing_ok=True)
-            self.lock.release()
-            self.folder = None
+        if self.undertaker is not None and self.undertaker.stdin is not None:
+            self.undertaker.stdin.close()
+            self.undertaker.wait()
 
 
 TODO = "start one (docs/scale.md), or use machine.ray_address=local"
@@ -133,15 +129,8 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def short_folder() -> Path:
-    """Where temporary files go, or /tmp when that is too long a name for what Ray makes below it."""
-    place = tempfile.gettempdir()
-    return Path(place if len(place) <= LONGEST else "/tmp")
-
-
-def remove_abandoned() -> None:
-    """Remove what programs that were killed have left behind: nobody holds its lock."""
-    for path in short_folder().glob(f"{PREFIX}*{LOCK}"):
-        with suppress(Timeout, OSError), FileLock(path, timeout=0):
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-            path.unlink(missing_ok=True)
+def call_undertaker(folder: Path) -> subprocess.Popen[bytes]:
+    """Start what clears up after this program; it stays out of the way of signals that end this program."""
+    command = [sys.executable, "-I", "-S", undertaker.__file__, str(folder)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True, cwd="/")

@@ -19,7 +19,7 @@ class Hand:
     def __init__(self, folder: Path, code: str) -> None:
         """``folder`` is the workspace, ``code`` what ``describe_code`` says where the work comes from."""
         self.folder, self.code = folder, code
-        self.opened: dict[Task, Callable[[Any], Any]] = {}
+        self.opened: dict[str, Callable[[Any], Any]] = {}
 
     def prepare(self) -> UserError | None:
         """Enter the workspace."""
@@ -40,8 +40,8 @@ class Hand:
         """What ``task`` makes of an item."""
         try:
             require_same_files(item, platform.node())
-            if task not in self.opened:
-                self.opened[task] = task.open(*task.arguments)
-            return self.opened[task](item.value)
+            if task.key not in self.opened:
+                self.opened[task.key] = task.open(*task.arguments)
+            return self.opened[task.key](item.value)
         except UserError as error:
             return error

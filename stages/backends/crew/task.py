@@ -11,11 +11,16 @@ from stages.runtime.provenance import hash_unchanged
 
 @dataclass(frozen=True)
 class Task:
-    """``open(*arguments)`` gives the function that does one item; all of it can be hashed and sent."""
+    """``open(*arguments)`` gives the function that does one item; all of it can be pickled."""
 
     what: str  # in a message: "drawing"
     open: Callable[..., Callable[[Any], Any]]  # of a module, so that it is sent by its name
-    arguments: tuple[Any, ...]
+    arguments: tuple[Any, ...]  # values whose ``repr`` says all of them
+
+    @property
+    def key(self) -> str:
+        """Tells tasks apart; settings that hold a mapping have no hash."""
+        return f"{self.open.__module__}.{self.open.__qualname__}{self.arguments!r}"
 
 
 @dataclass(frozen=True)
