@@ -105,7 +105,9 @@ TODO = "start one (docs/scale.md), or use machine.ray_address=local"
 def _init(**settings: Any) -> None:
     with _signals_kept():
         import ray
+        from ray._private import worker
 
+        worker.print_to_stdstream = lambda *_, **__: None  # on stdout, whatever log_to_driver says
         ray.init(
             log_to_driver=False,
             logging_level=logging.CRITICAL,

@@ -1,6 +1,7 @@
 """The workers: as many processes as the cluster has room for, and the dispatching of items among them."""
 
 import atexit
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -170,30 +171,35 @@ class Crew:
             result = ray.get(ref)
         except RayTaskError:
             raise  # a bug, with the traceback of where it happened
-        except RayError:
+        except RayError as error:
+            said = f"ray: a worker is gone ({type(error).__name__}) while {line.what}; what it was at is done again"
+            print(said, file=sys.stderr, flush=True)
             self._bury(out.refs[ref][0], line, out)
             return
         worker, number = out.refs.pop(ref)
         worker.asked -= 1
+        self._accept(line, number, result)
+
+    def _accept(self, line: Line, number: int, result: Any) -> None:
         if isinstance(result, UserError):
             raise result
         line.finish(number, result)
 
     def _bury(self, worker: Worker, line: Line, out: Out) -> None:
         """A worker is gone; the first thing that it had not finished is what it was at."""
+        self._replace(worker)
         blamed = True
         for ref in out.of(worker):
+            _, number = out.refs.pop(ref)
             try:
                 result = ray.get(ref, timeout=POLL_S)
             except RayTaskError:
                 raise
             except RayError:
-                line.lose(out.refs[ref][1], blamed)
+                line.lose(number, blamed)
                 blamed = False
             else:
-                line.finish(out.refs[ref][1], result)
-            del out.refs[ref]
-        self._replace(worker)
+                self._accept(line, number, result)
 
     def _replace(self, worker: Worker) -> None:
         if worker in self.workers:  # another task has not seen it before
