@@ -1,6 +1,7 @@
 """Draws on the workers of a Ray cluster, each with a generator of its own; the pictures are those of that generator."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,8 @@ def open_drawing(backend: str, machine: Machine, micro_batch: int, code: str) ->
         raise UserError(backend, "is another class on a worker than here", "bring the same file there")
 
     def draw(requests: list[ImageRequest]) -> Drawn:
-        return [(pixels, encode_png(pixels)) for pixels in generator.generate(requests)]
+        pictures = list(generator.generate(requests))
+        with ThreadPoolExecutor(machine.workers) as pool:  # at 1024 px encoding takes a good part of a second
+            return list(zip(pictures, pool.map(encode_png, pictures), strict=True))
 
     return draw
