@@ -189,12 +189,13 @@ def render_table(figures: Mapping[str, Any]) -> str:
     lost = figures["replaced_s"] + LOAD_S + GROUP * each
     paying, busy = most_pods(figures)
     workers, cluster, loaded = figures["workers"], start["cluster"], start["first_picture"]
+    driver, tiny = large["driver_cpu_ms"], small["driver_cpu_ms"]
     measured = (
         f"Measured, {workers} workers of one thread on two cores: Ray stands after {cluster:.1f} s, a worker answers "
-        f"{start['worker']:.1f} s later, and {loaded:.1f} s after that it has loaded the miniature and drawn. A picture "
-        f"costs the driver {large['driver_cpu_ms']:.1f} ms of processor time at 1024 px ({small['driver_cpu_ms']:.1f} ms "
-        f"at 64 px), a worker {large['encode_ms']:.0f} ms to encode and {large['look_ms']:.0f} ms to look at, with the "
-        f"miniature's judges on a CPU. {figures['replaced_s']:.1f} s after a worker was killed another works in its place."
+        f"{start['worker']:.1f} s later, and {loaded:.1f} s after that it has loaded the miniature and drawn. "
+        f"A picture costs the driver {driver:.1f} ms of processor time at 1024 px ({tiny:.1f} ms at 64 px), "
+        f"a worker {large['encode_ms']:.0f} ms to encode and {large['look_ms']:.0f} ms to look at, with the miniature's "
+        f"judges on a CPU. {figures['replaced_s']:.1f} s after a worker was killed another works in its place."
     )
     rows = [
         "| pods of one GPU | hours | pod hours | start-up's share | driver's core busy |",

@@ -35,7 +35,7 @@ def test_the_table_is_written_between_the_marks_and_nowhere_else(tmp_path: Path)
         assert text.startswith("# Title\n\n")
         assert text.endswith("\n\nrest\n")
         assert "old" not in text
-        assert text.count("\n| 16 | 0.45 | 7.26 | 4.3% | 61.2% |") == 1
+        assert text.count("\n| 16 | 0.45 | 7.26 | 4.3% | 64.0% |") == 1
 
 
 def test_the_page_says_what_the_newest_row_gives(tmp_path: Path) -> None:
