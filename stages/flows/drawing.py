@@ -66,6 +66,14 @@ def draw_missing(
             yield image
 
 
+def draws_elsewhere(backend: str, machine: Machine) -> bool:
+    """Whether pictures come from a GPU of this process, so that its CPU can judge those that are there meanwhile.
+
+    On a CPU both would share the cores; workers of a Ray cluster and ComfyUI servers draw ahead by themselves.
+    """
+    return machine.device != "cpu" and machine.ray_address is None and backend != "comfyui"
+
+
 def _write(image: np.ndarray, file: bytes | None, *paths: Path) -> None:
     """One picture into several files, encoded once, unless it is already: ``file``."""
     data = (file or encode_png(image)) if paths else b""

@@ -23,7 +23,7 @@ from stages.contracts.policy import Policy, Refused
 from stages.contracts.production import Origin, PictureRecord, Scores
 from stages.contracts.protocol import fill
 from stages.contracts.settings import Batch, ComfyUI, Dataset, Judges, Machine, Thresholds
-from stages.flows.drawing import draw_missing, place_of
+from stages.flows.drawing import draw_missing, draws_elsewhere, place_of
 from stages.flows.judged import Photos, view_sights
 from stages.flows.picture_rows import measure_yardstick
 from stages.flows.policy import PromptPolicy
@@ -33,6 +33,7 @@ from stages.flows.scoring import Score, judge, make_references, read_photos, req
 from stages.flows.sights import Instruments, Sight, open_instruments
 from stages.measures.memorisation import Views, Yardstick, find_closest, measure_alikeness
 from stages.measures.sharpness import sharpness
+from stages.runtime.ahead import ahead
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import hash_pixels
 
@@ -93,11 +94,11 @@ class Production:
     def __init__(
         self, params: Produced, recipe: Recipe, subject_sha256: str, policy: PromptPolicy,
         generator: generation.Generator, instruments: Instruments, safety: generation.SafetyJudge | None, real: Real,
-        *, kept: Path, remembered: int | None,
+        *, kept: Path, remembered: int | None, beside: bool = False,
     ) -> None:  # fmt: skip
         self.params, self.recipe, self.subject_sha256, self.policy = params, recipe, subject_sha256, policy
         self.generator, self.instruments, self.safety = generator, instruments, safety
-        self.real, self.kept = real, kept
+        self.real, self.kept, self.beside = real, kept, beside
         self.accepted: deque[tuple[str, Sight]] = deque(maxlen=remembered)
 
     @property
@@ -169,6 +170,8 @@ class Production:
         requests = [order.request for order in orders]
         places = [find(order) or place_of(order.request, self.kept) for order in orders]
         drawn, together = draw_missing(self.generator, requests, places), self.params.batch.micro_batch
+        if self.beside:
+            drawn = ahead(drawn, together)
         shown, references = [order.shows for order in orders], self.real.photos.references
         judged = zip(orders, judge(drawn, shown, references, self.instruments, together), strict=True)
         while group := list(islice(judged, together)):
@@ -269,5 +272,5 @@ def open_production(
     with TemporaryDirectory(prefix="pistachio-") as own:
         yield Production(
             params, recipe, subject_sha256, policy, generator, instruments, safety, real, kept=kept or Path(own),
-            remembered=remembered,
+            remembered=remembered, beside=draws_elsewhere(batch.backend, machine),
         )  # fmt: skip

@@ -18,10 +18,19 @@ from stages.contracts.paths import MANIFEST
 from stages.contracts.protocol import fill
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import ComfyUI, Dataset, Draw, Eval, Judges, Machine, Sweep
-from stages.flows.drawing import Shot, check_can_draw, describe_drawer, describe_request, draw, place_of
+from stages.flows.drawing import (
+    Shot,
+    check_can_draw,
+    describe_drawer,
+    describe_request,
+    draw,
+    draws_elsewhere,
+    place_of,
+)
 from stages.flows.sights import TOGETHER, Instruments, Seen, Sight, examine_all, open_instruments
 from stages.measures.identity import similarities
 from stages.measures.skin import NO_FACE, SkinReferences, SkinScore, skin_references, skin_score
+from stages.runtime.ahead import ahead
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture, resize
 from stages.runtime.progress import tell_resumed
@@ -158,10 +167,13 @@ class Studio:
     instruments: Instruments
     references: References
     kept: Path  # what an interrupted run has drawn
+    beside: bool = False  # draw the next pictures while judging; never changes a number
 
     def score(self, shots: Sequence[Shot]) -> Iterator[Score]:
         """Draw, write and score every shot, as they come."""
         images = draw(self.generator, shots, self.kept)
+        if self.beside:
+            images = ahead(images, TOGETHER)
         return score(images, [shot.shows for shot in shots], self.references, self.instruments)
 
 
@@ -208,7 +220,7 @@ def open_studio(
         tell_resumed(folder.name, sum(place.exists() for place in places), len(places))
         shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run must not mix with this one's
         folder.mkdir(parents=True)
-        yield Studio(generator, instruments, references, kept)
+        yield Studio(generator, instruments, references, kept, draws_elsewhere(settings.backend, machine))
 
 
 def _fingerprint(worker: type, identity: str, settings: Sweep | Eval, machine: Machine, shots: Sequence[Shot]) -> str:

@@ -12,7 +12,7 @@ from stages.contracts.manifest import read_manifest
 from stages.contracts.scorecard import Settings
 from stages.contracts.settings import Dataset, Eval, Judges, Machine
 from stages.flows import scoring
-from stages.flows.drawing import place_of
+from stages.flows.drawing import draws_elsewhere, place_of
 from stages.runtime.errors import UserError
 from stages.runtime.pictures import read_picture, write_png
 from stages.runtime.provenance import hash_file
@@ -162,3 +162,31 @@ def test_a_picture_that_somebody_else_writes_meanwhile_does_not_shift_the_pictur
     write_png(place_of(shots[1].request, tmp_path / "kept"), draw(shots[1].request))
     images += coming
     assert all(np.array_equal(image, draw(s.request)) for s, image in zip(shots, images, strict=True))
+
+
+def test_drawing_beside_the_judging_changes_no_score_and_no_file(
+    workspace: Path, tmp_path: Path, instruments: scoring.Instruments, references: scoring.References
+) -> None:
+    found = []
+    for beside in (False, True):
+        folder = tmp_path / str(beside)
+        shots = scoring.plan(SETTINGS, Eval(**PARAMS["eval"]), DATASET, folder / "out")
+        studio = scoring.Studio(Drawing(), instruments, references, folder / "kept", beside)
+        scores = list(studio.score(shots))
+        found.append((scores, [hash_file(shot.path) for shot in shots]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("backend", "machine", "beside"),
+    [
+        ("diffusers", {"device": "cuda"}, True),
+        ("diffusers", {"device": "cpu"}, False),
+        ("diffusers", {"device": "cuda", "ray_address": "local"}, False),
+        ("comfyui", {"device": "cuda"}, False),
+    ],
+)
+def test_only_a_gpu_of_this_process_draws_beside_the_judges(
+    backend: str, machine: dict[str, str], beside: bool
+) -> None:
+    assert draws_elsewhere(backend, Machine(**machine)) is beside
