@@ -3,6 +3,7 @@
 python -m bench NAME...   alternate ours and the peer, check the result, append to bench/results/NAME.json
 python -m bench all       every one that needs no GPU; where a peer is missing, its line says how to get it
 python -m bench compare   is a newest row below an earlier one of the same kind of machine?
+python -m bench page      write the newest rows' table into docs/speed.md
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.harness import PAIRS, RESULTS, run_benchmark
+from bench.page import write_page
 from bench.regressions import find_regressions, read_rows
 from stages.runtime.entry import program
 from stages.runtime.errors import UserError
@@ -74,7 +76,7 @@ def build_parser(known: dict[str, str]) -> argparse.ArgumentParser:
         "python -m bench", description=f"{__doc__}\n{listing}", epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("names", nargs="+", metavar="NAME", help="benchmarks, or `all`, or `compare`")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="benchmarks, `all`, `compare` or `page`")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of runs ({PAIRS})")
     parser.add_argument("--work", type=Path, help="keep the input here and use it again (a temporary folder)")
     parser.add_argument("--no-record", action="store_true", help="append nothing to bench/results/")
@@ -92,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(words)
     if asked.names == ["compare"]:
         return compare()
+    if asked.names == ["page"]:
+        write_page()
+        return 0
     results = None if asked.no_record else RESULTS
     if asked.pairs < 1:
         raise UserError("--pairs", f"{asked.pairs} pairs are none", "ask for at least 1; 5 give an interval")

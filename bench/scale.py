@@ -22,9 +22,9 @@ from textwrap import fill
 from typing import Any
 
 from bench.harness import RESULTS
+from bench.page import write_between
 from bench.results_file import ROOT, append_result
 from stages.runtime.entry import program
-from stages.runtime.files import write_text
 
 RESULT, PAGE = RESULTS / "scale.json", ROOT / "docs" / "scale.md"
 BEGIN, END = "<!-- python -m bench.scale --page -->", "<!-- end -->"
@@ -194,8 +194,9 @@ def render_table(figures: Mapping[str, Any]) -> str:
         f"Measured, {workers} workers of one thread on two cores: Ray stands after {cluster:.1f} s, a worker answers "
         f"{start['worker']:.1f} s later, and {loaded:.1f} s after that it has loaded the miniature and drawn. "
         f"A picture costs the driver {driver:.1f} ms of processor time at 1024 px ({tiny:.1f} ms at 64 px), "
-        f"a worker {large['encode_ms']:.0f} ms to encode and {large['look_ms']:.0f} ms to look at, with the miniature's "
-        f"judges on a CPU. {figures['replaced_s']:.1f} s after a worker was killed another works in its place."
+        f"a worker {large['encode_ms']:.0f} ms to encode and {large['look_ms']:.0f} ms to look at, with the "
+        f"miniature's judges on a CPU. "
+        f"{figures['replaced_s']:.1f} s after a worker was killed another works in its place."
     )
     rows = [
         "| pods of one GPU | hours | pod hours | start-up's share | driver's core busy |",
@@ -216,9 +217,7 @@ def render_table(figures: Mapping[str, Any]) -> str:
 def write_page(page: Path = PAGE, result: Path = RESULT) -> None:
     """Put the newest row's table between the page's marks."""
     figures = json.loads(result.read_text(encoding="utf-8"))[-1]["figures"]
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_text(page, f"{before}{BEGIN}\n\n{render_table(figures)}\n\n{END}{after}")
+    write_between(page, BEGIN, END, render_table(figures))
 
 
 def main() -> None:
