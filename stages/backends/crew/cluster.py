@@ -99,7 +99,7 @@ class Cluster:
             self.undertaker.wait()
 
 
-TODO = "start one (docs/scale.md), or use machine.ray_address=local"
+TODO = "start one, or give its token (docs/scale.md), or use machine.ray_address=local"
 
 
 def _init(**settings: Any) -> None:
