@@ -195,8 +195,8 @@ def render_table(figures: Mapping[str, Any]) -> str:
         f"{start['worker']:.1f} s later, and {loaded:.1f} s after that it has loaded the miniature and drawn. "
         f"A picture costs the driver {driver:.1f} ms of processor time at 1024 px ({tiny:.1f} ms at 64 px), "
         f"a worker {large['encode_ms']:.0f} ms to encode and {large['look_ms']:.0f} ms to look at, with the "
-        f"miniature's judges on a CPU. "
-        f"{figures['replaced_s']:.1f} s after a worker was killed another works in its place."
+        "miniature's judges on a CPU. "
+        f"{figures['replaced_s']:.1f} s after a worker was killed another one works."
     )
     rows = [
         "| pods of one GPU | hours | pod hours | start-up's share | driver's core busy |",

@@ -74,8 +74,11 @@ class Cluster:
         self.undertaker = call_undertaker(folder)
         on_gpu = machine.device.startswith("cuda")
         cpus = None if machine.ray_workers is None or on_gpu else machine.ray_workers * machine.threads
-        _init(address=LOCAL, num_cpus=cpus, num_gpus=None if on_gpu else 0, include_dashboard=False,
-              object_store_memory=STORE, _temp_dir=str(folder))  # fmt: skip
+        try:
+            _init(address=LOCAL, num_cpus=cpus, num_gpus=None if on_gpu else 0, include_dashboard=False,
+                  object_store_memory=STORE, _temp_dir=str(folder))  # fmt: skip
+        except Exception as error:  # Ray's own class for a start that takes longer than half a minute
+            raise UserError(KEY, f"Ray does not start: {one_line(str(error))[:200]}", "is the machine busy?") from error
 
     def _find(self) -> None:
         host, _, port = self.address.rpartition(":")
@@ -99,7 +102,7 @@ class Cluster:
             self.undertaker.wait()
 
 
-TODO = "start one (docs/scale.md), or use machine.ray_address=local"
+TODO = "start one, or give its token (docs/scale.md), or use machine.ray_address=local"
 
 
 def _init(**settings: Any) -> None:
