@@ -147,6 +147,7 @@ def measure_worker(side: int) -> dict[str, float]:
 
 def measure(workers: int) -> dict[str, Any]:
     """All of it, in an empty folder."""
+    os.environ["PYTHONPATH"] = str(ROOT)  # the workers find the stand-in there
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as folder, chdir(folder):
         found: dict[str, Any] = {"workers": workers, "start_s": measure_start(workers)}
         found |= {f"{side}px": measure_driver(side, workers) for side in SIDES}

@@ -16,6 +16,7 @@ SLIVER = 32  # longer over shorter side: shrunk to a detector's input, nothing i
 ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations
 CONVERT = "convert it to JPEG or PNG, or take it out"
 REPLACE = "replace or remove it"
+Box = tuple[float, float, float, float]
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 
 
@@ -53,10 +54,9 @@ def _decode(data: bytes, path: Path, least: int | None) -> tuple[Image.Image, tu
             frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
             if frames == 1:
                 whole = file.size
-                if least is not None:
-                    _draft(file, least)
+                box = None if least is None else _draft(file, least)
                 file.load()
-                image, on_its_side = _upright(file)
+                image, on_its_side = _upright(_fill(file, box))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         what = f"more than {MOST_PIXELS // 1_000_000} megapixels, not decoded"
         raise UserError(path, what, "make it smaller, or remove it") from None
@@ -71,10 +71,22 @@ def _decode(data: bytes, path: Path, least: int | None) -> tuple[Image.Image, tu
     return _as_rgb(image, path), (whole[1], whole[0]) if on_its_side else whole
 
 
-def _draft(file: Image.Image, least: int) -> None:
-    """Let a JPEG's decoder shrink, and leave colour out where no profile asks for it; other formats know no draft."""
+def _draft(file: Image.Image, least: int) -> Box | None:
+    """Let a JPEG's decoder shrink, and leave colour out where no profile asks for it; other formats know no draft.
+
+    Returns:
+        where the picture lies in what will be decoded, px: the last row and column may be parts.
+    """
     grey = file.mode == "RGB" and not file.info.get("icc_profile")
-    file.draft("L" if grey else None, (least, least))
+    drafted = file.draft("L" if grey else None, (least, least))
+    return None if drafted is None else drafted[1]
+
+
+def _fill(image: Image.Image, box: Box | None) -> Image.Image:
+    """The picture in ``box``, stretched to the whole where it is not the whole: else it would be shown too small."""
+    if box is None or box[2:] == image.size:
+        return image
+    return image.resize(image.size, Image.Resampling.LANCZOS, box)
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from stages.backends.train.adapters import add_lora, export_lora
 from stages.backends.train.batches import Batch
@@ -47,6 +48,13 @@ def lower_precision(model: torch.nn.Module, precision: str) -> None:
                     parameter.data = parameter.data.to(dtype)
 
 
+def leave_to_autocast(model: torch.nn.Module) -> None:
+    """Keep peft from widening an adapter's input to float32: autocast would narrow it again, to the same numbers."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
+
+
 def _arrange_for(device: torch.device, unet: UNet2DConditionModel) -> None:
     """The layout and attention that train fastest: on CUDA xformers' where installed, else PyTorch's fused one."""
     if device.type == "cpu":  # fused attention and channels-last group norm: a backward pass 60% dearer (measured)
@@ -72,6 +80,7 @@ class LoraModel:
         self.parameters = {name: add_lora(name, model, train) for name, model in self.models.items()}
         for model in self.models.values():
             lower_precision(model, train.precision)
+            leave_to_autocast(model)
             model.train()
         if train.gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
