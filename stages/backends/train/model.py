@@ -52,7 +52,7 @@ def leave_to_autocast(model: torch.nn.Module) -> None:
     """Keep peft from widening an adapter's input to float32: autocast would narrow it again, to the same numbers."""
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False
+            module.cast_input_dtype_enabled = False  # type: ignore[assignment]
 
 
 def _arrange_for(device: torch.device, unet: UNet2DConditionModel) -> None:
