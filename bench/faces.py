@@ -1,6 +1,7 @@
 """Faces found and embedded by the project's judge, against a loop of InsightFace's own FaceAnalysis.get."""
 
 import logging
+import time
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -69,6 +70,26 @@ def differ(ours: list[Found], peer: list[Found]) -> str:
     return ""
 
 
+def time_networks(app: Any) -> dict[str, float]:
+    """Milliseconds of a picture in each network alone, on one thread: what both sides must pay."""
+    import onnxruntime
+
+    told = {}
+    for name, model in (("detection_ms", app.det_model), ("embedding_ms", app.models["recognition"])):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
+        session = onnxruntime.InferenceSession(model.model_file, options, providers=["CPUExecutionProvider"])
+        side = DETECTION if name == "detection_ms" else model.input_size[0]
+        given = {session.get_inputs()[0].name: np.zeros((1, 3, side, side), np.float32)}
+        taken = []
+        for _ in range(100):
+            start = time.perf_counter()
+            session.run(None, given)
+            taken.append(1000 * (time.perf_counter() - start))
+        told[name] = round(float(np.median(taken)), 2)
+    return told
+
+
 def prepare(folder: Path) -> list[Case]:
     """Pictures of 64 and of 512 px, one pack and one detector size for both sides."""
     logging.getLogger("insightface").setLevel(logging.ERROR)
@@ -82,7 +103,7 @@ def prepare(folder: Path) -> list[Case]:
         return Case(
             lambda: run_ours(judge, paths, machine.workers), lambda: run_peer(app, paths), differ, TOLERANCE,
             len(paths), "pictures", f"{side} px", 4.0, peers={"insightface": {"version": version("insightface")}},
-            figures=lambda: {"detector_px": DETECTION, "threads": machine.threads},
+            figures=lambda: {"detector_px": DETECTION, "threads": machine.threads} | time_networks(app),
         )  # fmt: skip
 
     return [build_case(side) for side in SIDES]

@@ -5,6 +5,7 @@ as many as dvc.lock counts; each side is a workspace of its own with a cache of 
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,35 @@ def build_empty(folder: Path, stages: int) -> None:
     run(folder, *DVC, "repro", "-q")
 
 
+def measure_parts(ours: Path, empty: Path, folder: Path) -> dict[str, float]:
+    """Processor seconds of each, and of ours without dependencies on code, without parameters, and without both."""
+    folders = {"empty": empty, "ours": ours}
+    for name, leave_out in (("no code", {"code"}), ("no params", {"params"}), ("neither", {"code", "params"})):
+        folders[name] = folder / name.replace(" ", "-")
+        shutil.rmtree(folders[name], ignore_errors=True)
+        shutil.copytree(ours, folders[name])
+        _leave_out(folders[name] / "dvc.yaml", leave_out)
+        run(folders[name], *DVC, "commit", "-q", "-f")
+    return {name: round(min(_processor_seconds(path) for _ in range(5)), 2) for name, path in folders.items()}
+
+
+def _leave_out(path: Path, what: set[str]) -> None:
+    pipeline = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for stage in pipeline["stages"].values():
+        if "code" in what:
+            stage["deps"] = [one for one in stage["deps"] if not one.startswith("stages/")]
+        if "params" in what:
+            stage.pop("params", None)
+    path.write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
+
+
+def _processor_seconds(folder: Path) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    repro(folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def repro(folder: Path) -> str:
     """What `dvc repro` says at last."""
     return run(folder, *DVC, "repro").strip().splitlines()[-1]
@@ -99,5 +129,5 @@ def prepare(folder: Path) -> Case:
     files = sum(max(1, count) for count in count_files().values())
     return Case(
         lambda: repro(ours), lambda: repro(empty), differ, "both find nothing to do", stages, "stages", aim=AIM,
-        figures=lambda: {"files": files},
+        figures=lambda: {"files": files, "processor_s": measure_parts(ours, empty, folder)},
     )  # fmt: skip

@@ -43,6 +43,10 @@ SCRIPT = Path("examples/text_to_image/train_text_to_image_lora_sdxl.py")
 PHOTOS, PHOTO_PX, SIDE, BATCH, RANK, RATE, STEPS, CHECKED = 24, 96, 64, 8, 16, 1e-3, 10, 5
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.01}
 ENDLESS = 1_000_000
+KINDS = {
+    "convolution": ("aten::mkldnn_convolution", "aten::convolution_backward"),
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
+}
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,19 @@ class Ours:
         losses = [step.loss for step in islice(self.events, STEPS) if isinstance(step, Step)]
         return Timed(losses, time.perf_counter() - start)
 
+    def profile(self) -> dict[str, float]:
+        """Shares of the processor's time in ``STEPS`` steps, by kind of work."""
+        assert self.events is not None
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            list(islice(self.events, STEPS))
+        spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+        found = {kind: sum(t for key, t in spent.items() if any(w in key for w in words)) / sum(spent.values())
+                 for kind, words in KINDS.items()}  # fmt: skip
+        optimizer = sum(e.cpu_time_total for e in seen.key_averages() if e.key.startswith("Optimizer.step"))
+        return {kind: round(share, 3) for kind, share in found.items()} | {
+            "optimizer, whole": round(optimizer / sum(spent.values()), 3)
+        }
+
     def retrace(self, record: dict[str, Any]) -> list[float]:
         """Our losses on the batches that the script saw, from the LoRA that it began with."""
         run = Run(recipe(self.precision), self.machine, self.photos.examples)
@@ -222,4 +239,5 @@ def prepare(folder: Path) -> list[Case]:
 
 
 def _figures(ours: Ours) -> dict[str, Any]:
-    return {"largest_loss_difference": max(ours.differences), "rank": RANK, "px": SIDE, "threads": ours.machine.threads}
+    told = {"largest_loss_difference": max(ours.differences), "rank": RANK, "px": SIDE, "threads": ours.machine.threads}
+    return told | {"shares": ours.profile()}
