@@ -151,6 +151,7 @@ AS_NOBODY = f"""
 import os
 from PIL import Image
 import stages.caption
+import stages.backends.caption.shared
 from stages.backends.caption.template import TemplateCaptioner
 from stages.runtime.provenance import describe_code
 Image.init(), describe_code(TemplateCaptioner)
